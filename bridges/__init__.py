@@ -1,0 +1,29 @@
+"""Memory: one frame, many owners, no copies.
+
+A `Context` is a device of a framework, a `Tensor` a block of its memory, a `Frame` the planes of
+one picture. A mapper made by `create_mapper` shows the same samples through another framework.
+Importing this package loads no framework but NumPy.
+"""
+
+from bridges.context import Context
+from bridges.errors import XTranscodeError
+from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
+from bridges.mapper import MapperChain, MemoryMapper, create_mapper
+from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
+
+__all__ = [
+    "AccessMode",
+    "Colour",
+    "ColourRange",
+    "Context",
+    "Frame",
+    "FrameInfo",
+    "MapperChain",
+    "Matrix",
+    "MemoryMapper",
+    "MemoryType",
+    "Tensor",
+    "TensorInfo",
+    "XTranscodeError",
+    "create_mapper",
+]

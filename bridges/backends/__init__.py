@@ -1,0 +1,1 @@
+"""One file per kind of memory: its context, its tensor, and ``probe()``."""

@@ -1,0 +1,72 @@
+"""Contexts: one device of one framework, which owns or wraps memory."""
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, Self
+
+from bridges.errors import ClosedError
+from bridges.tensor import MemoryType, Tensor, TensorInfo
+
+__all__ = ["Context"]
+
+
+class Context(ABC):
+    """One device of one framework.
+
+    Attributes
+    ----------
+    memory_type : MemoryType
+        The kind of memory that its tensors live in.
+    name : str
+        What people call the device, such as ``"Intel OpenCL: AMD EPYC"``.
+    shares_host_memory : bool
+        Whether kernels of this device can read and write host memory in place.
+    """
+
+    memory_type: MemoryType
+    name: str
+    shares_host_memory: bool = False
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def handle(self, key: str) -> Any:
+        """Return a native handle of the device, such as ``"cl_context"``.
+
+        Raises
+        ------
+        ClosedError
+            The context was closed.
+        KeyError
+            There is no such handle; the message lists those there are.
+        """
+        if self._closed:
+            raise ClosedError(f"the {self.memory_type.value} context {self.name} was closed")
+        handles = self._handles()
+        if key not in handles:
+            raise KeyError(
+                f"{self.memory_type.value} context has no handle {key!r}, only {sorted(handles)}"
+            )
+        return handles[key]
+
+    def _handles(self) -> dict[str, Any]:
+        return {}
+
+    @abstractmethod
+    def allocate(self, info: TensorInfo) -> Tensor:
+        """Return a new tensor that owns its memory; the samples start undefined."""
+
+    def close(self) -> None:
+        """Release the device; may be repeated."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

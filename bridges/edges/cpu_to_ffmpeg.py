@@ -1,0 +1,129 @@
+"""CPU > FFmpeg: arrays as the planes of an AVFrame, which holds them until FFmpeg lets go."""
+
+import itertools
+import threading
+from collections.abc import Callable
+
+from av.video.frame import VideoFrame
+
+from bridges.backends.ffmpeg import FFmpegContext
+from bridges.context import Context
+from bridges.errors import FormatError
+from bridges.frame import Frame, FrameInfo
+from bridges.native.libavutil import AVFrame, BufferFree, frame_pointer, library
+from bridges.routes import Copied, frame_edge
+from bridges.tensor import AccessMode, MemoryType, TensorInfo
+
+__all__ = ["cpu_to_ffmpeg", "give_to_ffmpeg", "held_planes"]
+
+_READ_ONLY = 1
+"""``AV_BUFFER_FLAG_READONLY`` of libavutil/buffer.h."""
+
+_keys = itertools.count(1)
+_held: dict[int, Callable[[], None]] = {}
+
+
+def _let_go(key: int, _data: int) -> None:
+    # FFmpeg calls this from whichever of its threads drops the last reference to a plane.
+    _held.pop(key)()
+
+
+_let_go_pointer = BufferFree(_let_go)
+
+
+def held_planes() -> int:
+    """Return how many planes FFmpeg still holds; zero once every frame is gone."""
+    return len(_held)
+
+
+@frame_edge(MemoryType.CPU, MemoryType.FFMPEG, copies=False)
+def cpu_to_ffmpeg(frame: Frame, context: Context, access: AccessMode, copied: Copied) -> Frame:
+    """Map a whole frame; the arrays stay alive until FFmpeg's last reference is dropped.
+
+    Raises
+    ------
+    FormatError
+        Samples of a row are not side by side, or rows are closer than a row is wide.
+    """
+    assert isinstance(context, FFmpegContext)
+    arrays = [tensor.handle("array") for tensor in frame.tensors]
+    mapped = context.wrap(_av_frame(frame, access, arrays.clear))
+    mapped.parent = frame
+    return mapped
+
+
+def give_to_ffmpeg(frame: Frame) -> VideoFrame:
+    """Give a host frame to FFmpeg, which closes it once nobody there reads it any more.
+
+    The samples are read-only to FFmpeg: a filter that would write in place makes its own copy.
+
+    Raises
+    ------
+    FormatError
+        As for `cpu_to_ffmpeg`.
+    """
+    return _av_frame(frame, AccessMode.READ, frame.close)
+
+
+def _av_frame(frame: Frame, access: AccessMode, done: Callable[[], None]) -> VideoFrame:
+    """Return an AVFrame over the planes; ``done`` is called when FFmpeg has dropped them all."""
+    for index, (tensor, dense) in enumerate(zip(frame.tensors, frame.info.planes, strict=True)):
+        _check_rows(index, tensor.info, dense)
+    av_frame = _empty_frame(frame.info)
+    native = AVFrame.from_address(frame_pointer(av_frame))
+    flags = 0 if access & AccessMode.WRITE else _READ_ONLY
+    countdown = _Countdown(len(frame.tensors), done)
+    for index, tensor in enumerate(frame.tensors):
+        address = tensor.handle("data")
+        key = next(_keys)
+        _held[key] = countdown
+        native.buf[index] = library().av_buffer_create(
+            address, tensor.info.span, _let_go_pointer, key, flags
+        )
+        native.data[index] = address
+        native.linesize[index] = tensor.info.strides[0]
+    return av_frame
+
+
+class _Countdown:
+    """Calls ``done`` at the n-th call of itself."""
+
+    def __init__(self, count: int, done: Callable[[], None]) -> None:
+        self._left = count
+        self._done = done
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            finished = self._left == 0
+        if finished:
+            self._done()
+
+
+def _check_rows(index: int, given: TensorInfo, dense: TensorInfo) -> None:
+    matches = (given.shape, given.dtype) == (dense.shape, dense.dtype)
+    if not matches or given.strides[1:] != dense.strides[1:] or given.strides[0] < dense.strides[0]:
+        raise FormatError(
+            f"FFmpeg needs plane {index} as {dense.shape} of {dense.dtype}, rows at least "
+            f"{dense.strides[0]} bytes apart and samples side by side; got {given.shape} of "
+            f"{given.dtype} with strides {given.strides}"
+        )
+
+
+def _empty_frame(info: FrameInfo) -> VideoFrame:
+    """Return a frame of the right format and size that has no buffers yet."""
+    # PyAV fixes the sizes of its planes at construction, and only then allocates; the memory that
+    # it takes is given back here untouched.
+    frame = VideoFrame(info.width, info.height, info.format.name)
+    pointer = frame_pointer(frame)
+    native = AVFrame.from_address(pointer)
+    number = native.format
+    library().av_frame_unref(pointer)
+    native.format, native.width, native.height = number, info.width, info.height
+    frame.colorspace, frame.color_range = info.colour.matrix, info.colour.range
+    frame.color_primaries, frame.color_trc = info.colour.primaries, info.colour.transfer
+    frame.pts = info.pts
+    if info.time_base is not None:
+        frame.time_base = info.time_base
+    return frame

@@ -1,0 +1,166 @@
+"""Mappers: the same samples, seen through another kind of memory."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from bridges.backends.cpu import CPUContext
+from bridges.context import Context
+from bridges.errors import FormatError
+from bridges.frame import Frame
+from bridges.routes import Edge, find_route
+from bridges.tensor import AccessMode, MemoryType, Tensor
+
+__all__ = ["CopyAudit", "HopCount", "MapperChain", "MemoryMapper", "create_mapper"]
+
+
+@dataclass
+class HopCount:
+    """How often one edge was taken, and the bytes that it copied."""
+
+    edge: Edge
+    calls: int = 0
+    bytes_copied: int = 0
+
+
+class CopyAudit:
+    """Counts, edge by edge, what a mapper did. Safe to use from several threads."""
+
+    def __init__(self, edges: Sequence[Edge]) -> None:
+        self._lock = threading.Lock()
+        self.hops = tuple(HopCount(edge) for edge in edges)
+
+    def count(self, hop: HopCount, *, calls: int = 0, nbytes: int = 0) -> None:
+        """Add uses of an edge, and bytes that it copied in either direction."""
+        with self._lock:
+            hop.calls += calls
+            hop.bytes_copied += nbytes
+
+    @property
+    def bytes_copied(self) -> int:
+        """Bytes copied on all edges together."""
+        with self._lock:
+            return sum(hop.bytes_copied for hop in self.hops)
+
+
+class MemoryMapper(ABC):
+    """Maps tensors and frames of one kind of memory into another.
+
+    Attributes
+    ----------
+    source, target : Context
+        The two ends.
+    audit : CopyAudit
+        What was mapped and copied so far.
+    """
+
+    source: Context
+    target: Context
+    audit: CopyAudit
+
+    @overload
+    def map(self, subject: Frame, access: AccessMode) -> Frame: ...
+    @overload
+    def map(self, subject: Tensor, access: AccessMode) -> Tensor: ...
+    @abstractmethod
+    def map(self, subject: Frame | Tensor, access: AccessMode) -> Frame | Tensor:
+        """Return ``subject`` as seen from the target's memory.
+
+        The result keeps ``subject`` alive. With WRITE, what is written into it is visible in
+        ``subject`` after the result's ``close()``.
+
+        Raises
+        ------
+        FormatError
+            ``subject`` is not in the source's memory, or has a layout that an edge cannot take.
+        ClosedError
+            ``subject`` was closed.
+        DeviceError
+            The target's runtime failed.
+        """
+
+    def explain(self) -> str:
+        """Return the route in one line, with the bytes that it copied so far."""
+        names = [self.source.memory_type.value]
+        names += [hop.edge.target.value for hop in self.audit.hops]
+        copying = [str(hop.edge) for hop in self.audit.hops if hop.edge.copies]
+        if not copying:
+            return f"{' > '.join(names)}   zero-copy"
+        return f"{' > '.join(names)}   {self.audit.bytes_copied:,} B copied in {', '.join(copying)}"
+
+
+class MapperChain(MemoryMapper):
+    """Edges taken one after the other; closing a result closes what was mapped on the way.
+
+    Parameters
+    ----------
+    route : sequence of Edge
+        As ``find_route`` returns it.
+    contexts : sequence of Context
+        One per memory type on the route, in any order.
+    """
+
+    def __init__(self, route: Sequence[Edge], contexts: Sequence[Context]) -> None:
+        by_type = {context.memory_type: context for context in contexts}
+        self.source = by_type[route[0].source]
+        self.target = by_type[route[-1].target]
+        self.audit = CopyAudit(route)
+        self._steps = [(hop, by_type[hop.edge.target]) for hop in self.audit.hops]
+
+    @overload
+    def map(self, subject: Frame, access: AccessMode) -> Frame: ...
+    @overload
+    def map(self, subject: Tensor, access: AccessMode) -> Tensor: ...
+    def map(self, subject: Frame | Tensor, access: AccessMode) -> Frame | Tensor:
+        """Map ``subject`` along every edge; see `MemoryMapper.map`."""
+        if subject.memory_type is not self.source.memory_type:
+            raise FormatError(
+                f"this mapper takes {self.source.memory_type.value} memory, "
+                f"got {subject.memory_type.value}"
+            )
+        mapped = subject
+        try:
+            for hop, context in self._steps:
+                following = self._take(hop, mapped, context, access)
+                following.closes_parent = mapped is not subject
+                mapped = following
+        except BaseException:
+            if mapped is not subject:
+                mapped.close()
+            raise
+        return mapped
+
+    def _take(
+        self, hop: HopCount, subject: Frame | Tensor, context: Context, access: AccessMode
+    ) -> Frame | Tensor:
+        def copied(nbytes: int) -> None:
+            self.audit.count(hop, nbytes=nbytes)
+
+        self.audit.count(hop, calls=1)
+        if isinstance(subject, Frame):
+            return hop.edge.map_frame(subject, context, access, copied)
+        if hop.edge.map_tensor is None:
+            raise FormatError(f"{hop.edge} maps whole frames only; map the frame instead")
+        return hop.edge.map_tensor(subject, context, access, copied)
+
+
+def create_mapper(contexts: Sequence[Context]) -> MemoryMapper:
+    """Return a mapper from the first context's memory to the last one's.
+
+    Parameters
+    ----------
+    contexts : sequence of Context
+        The two ends and, between them, any further devices that the route may pass. Host memory
+        may always be passed and need not be named.
+
+    Raises
+    ------
+    NoRouteError
+        No edges join the two ends; the message says what was refused and why.
+    """
+    ends = list(contexts)
+    if all(context.memory_type is not MemoryType.CPU for context in ends):
+        ends.insert(1, CPUContext())
+    return MapperChain(find_route(ends), ends)

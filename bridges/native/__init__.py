@@ -1,0 +1,1 @@
+"""Declarations of C libraries, through ctypes; nothing else."""

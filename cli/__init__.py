@@ -1,0 +1,1 @@
+"""The ``xtranscode`` command: parse, call, show."""

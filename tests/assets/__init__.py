@@ -1,0 +1,1 @@
+"""Generated video clips with known content, for the tests."""

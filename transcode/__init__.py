@@ -1,0 +1,25 @@
+"""Transcode video: demux, decode, process with kernels, encode, mux.
+
+>>> import transcode
+>>> report = transcode.run("talk.mp4", "gray.mp4", filters=["rgb_to_grayscale"])  # doctest: +SKIP
+"""
+
+from transcode.job import AudioOptions, Job, Output, VideoOptions
+from transcode.probe import probe
+from transcode.progress import Finished, Notice, Progress, Started
+from transcode.report import Report
+from transcode.transcoder import run
+
+__all__ = [
+    "AudioOptions",
+    "Finished",
+    "Job",
+    "Notice",
+    "Output",
+    "Progress",
+    "Report",
+    "Started",
+    "VideoOptions",
+    "probe",
+    "run",
+]

@@ -1,0 +1,140 @@
+"""Colour and pixel formats: what an encoder is given, and how that is tagged."""
+
+from collections.abc import Sequence
+
+from av.codec.codec import Codec, find_best_pix_fmt_of_list
+
+from bridges.errors import FormatError
+from bridges.formats import PIXEL_FORMATS, ColourModel
+from bridges.frame import FrameInfo, Matrix
+from transcode.errors import EncodeError
+
+__all__ = ["choose_pix_fmt", "gray_carrier", "matrix_name", "supported_formats"]
+
+_MATRIX_NAMES = {
+    Matrix.RGB: "gbr",
+    Matrix.BT2020_NCL: "bt2020nc",
+    Matrix.BT2020_CL: "bt2020c",
+}
+
+
+def matrix_name(value: int) -> str:
+    """Return libav's name of matrix coefficients, such as ``"bt709"`` or ``"unspecified"``."""
+    matrix = Matrix(value)
+    return _MATRIX_NAMES.get(matrix, matrix.name.lower())
+
+
+def assumed_matrix(info: FrameInfo) -> Matrix:
+    """Return the matrix of an untagged YUV picture by its height.
+
+    BT.709 from 720 lines on and BT.601 below, as the standards for high and standard definition
+    television have it (ITU-R BT.709-6, ITU-R BT.601-7).
+    """
+    return Matrix.BT709 if info.height >= 720 else Matrix.SMPTE170M
+
+
+def supported_formats(codec: Codec) -> tuple[str, ...]:
+    """Return the pixel formats that an encoder takes; empty where it does not say."""
+    return tuple(entry.name for entry in codec.video_formats or ())
+
+
+def choose_pix_fmt(codec: Codec, source: str, requested: str | None) -> str:
+    """Return the pixel format to give an encoder.
+
+    Parameters
+    ----------
+    codec : av.Codec
+        The encoder.
+    source : str
+        Format of the frames.
+    requested : str or None
+        What the user asked for; by default the source's own, or the nearest that the encoder
+        takes.
+
+    Raises
+    ------
+    EncodeError
+        The encoder does not take what was asked for.
+    """
+    supported = supported_formats(codec)
+    if requested is not None:
+        _check_known(requested)
+        if supported and requested not in supported:
+            raise EncodeError(
+                f"{codec.name} does not take pixel format {requested}; it takes "
+                f"{', '.join(supported)}"
+            )
+        return requested
+    if not supported or source in supported:
+        return source
+    known = PIXEL_FORMATS.get(source)
+    best, _ = find_best_pix_fmt_of_list(
+        _software(supported), source, bool(known and known.has_alpha)
+    )
+    if best is None:
+        raise EncodeError(f"{codec.name} takes no pixel format near {source}")
+    return best.name
+
+
+def _check_known(name: str) -> None:
+    from av.video.format import VideoFormat
+
+    try:
+        VideoFormat(name)
+    except ValueError as error:
+        raise EncodeError(f"unknown pixel format {name!r}") from error
+
+
+def _software(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in PIXEL_FORMATS] or list(names)
+
+
+def gray_carrier(codec: Codec, info: FrameInfo, requested: str | None) -> str:
+    """Return the format in which a gray picture is handed to an encoder.
+
+    By default 4:2:0 with neutral chroma at the picture's own depth, because few players decode
+    H.264 and HEVC in 4:0:0.
+
+    Parameters
+    ----------
+    codec : av.Codec
+        The encoder.
+    info : FrameInfo
+        Of the gray picture.
+    requested : str or None
+        What the user asked for; taken as it is where it has a luma plane.
+    """
+    if requested is not None:
+        _check_known(requested)
+        known = PIXEL_FORMATS.get(requested)
+        return requested if known and _carries_luma(known.name) else info.format.name
+    depth = "" if info.format.bits == 8 else f"{info.format.bits}le"
+    semi_planar = "nv12" if info.format.bits == 8 else f"p0{info.format.bits}le"
+    wanted = [f"yuv420p{depth}", semi_planar, f"yuv422p{depth}", f"yuv444p{depth}"]
+    supported = supported_formats(codec)
+    for name in wanted:
+        if name in PIXEL_FORMATS and (name in supported or not supported):
+            return name
+    return info.format.name
+
+
+def _carries_luma(name: str) -> bool:
+    """Whether plane 0 is luma alone, so that a gray picture can be written straight into it."""
+    known = PIXEL_FORMATS[name]
+    return known.model is not ColourModel.RGB and known.planes[0].channels == "Y"
+
+
+def neutral_chroma(name: str) -> int:
+    """Return the sample value of no colour: half the code range, in the format's own position.
+
+    ITU-T H.273 equations 31 to 36: chroma is offset by ``1 << (bits - 1)`` in both ranges.
+
+    Raises
+    ------
+    FormatError
+        The format is not in the table.
+    """
+    known = PIXEL_FORMATS.get(name)
+    if known is None:
+        raise FormatError(f"pixel format {name!r} is not in the table")
+    return 1 << (known.bits - 1 + known.shift)

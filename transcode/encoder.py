@@ -1,0 +1,303 @@
+"""Encoders as objects that take frames and give packets, with the return codes of XMA."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.codec import Codec
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from bridges.backends.ffmpeg import field_order, sample_aspect_ratio
+from transcode.errors import EncodeError
+from transcode.ffmpeg_log import captured_log
+from transcode.job import AudioOptions, VideoOptions
+from transcode.notices import Notices
+from transcode.timing import rescale
+from xma_plugins.status import Status
+
+__all__ = ["AudioEncoder", "VideoEncoder", "find_encoder"]
+
+_COARSE_CLOCKS = {
+    "mpeg4": 65535,
+    "msmpeg4": 65535,
+    "msmpeg4v2": 65535,
+    "h263": 65535,
+    "h263p": 65535,
+    "flv": 65535,
+    "mpeg1video": 120,
+    "mpeg2video": 120,
+}
+"""Largest denominator of the time base that an encoder's bit stream can hold.
+
+MPEG-4 part 2 writes ``vop_time_increment_resolution`` in 16 bits (ISO/IEC 14496-2, 6.3.3); MPEG-1
+and MPEG-2 know a list of frame rates only (ISO/IEC 13818-2, table 6-4).
+"""
+
+_INTERLACED = frozenset(("libx264", "mpeg2video", "prores", "prores_ks", "ffv1", "dnxhd"))
+"""Encoders that write interlaced frames as such when asked to."""
+
+
+def find_encoder(name: str, kind: str) -> Codec:
+    """Return an encoder by name.
+
+    Raises
+    ------
+    EncodeError
+        There is no such encoder, or it encodes something else than ``kind``.
+    """
+    try:
+        codec = Codec(name, "w")
+    except ValueError as error:
+        raise EncodeError(f"unknown {kind} encoder {name!r} in PyAV {av.__version__}") from error
+    if codec.type != kind:
+        raise EncodeError(f"{name} encodes {codec.type}, not {kind}")
+    return codec
+
+
+class _Encoder:
+    """What video and audio encoders share: a queue between encode calls and receive calls."""
+
+    def __init__(self, stream: VideoStream | AudioStream) -> None:
+        self.stream = stream
+        self._ready: deque[Packet[Any]] = deque()
+        self._flushed = False
+
+    def _open(self, options: Mapping[str, str]) -> None:
+        """Open the encoder; every option must have been taken."""
+        context = self.stream.codec_context
+        context.options = dict(options)
+        with captured_log() as log:
+            try:
+                context.open()
+            except (av.FFmpegError, ValueError, TypeError) as error:
+                raise EncodeError(f"{context.name} was refused: {log.text or error}") from error
+        if context.options:
+            unknown = ", ".join(context.options)
+            raise EncodeError(f"{context.name} has no option {unknown}")
+
+    def _encode(self, frame: Any) -> Status:
+        try:
+            self._ready.extend(self.stream.encode(frame))
+        except (av.FFmpegError, ValueError) as error:
+            raise EncodeError(f"{self.stream.codec_context.name}: {error}") from error
+        return Status.SUCCESS if self._ready else Status.SEND_MORE_DATA
+
+    def _flush(self) -> Status:
+        if not self._flushed:
+            self._encode(None)
+            self._flushed = True
+        return Status.SUCCESS
+
+    def recv_data(self) -> tuple[Status, Packet[Any] | None]:
+        """Return one packet.
+
+        Returns
+        -------
+        Status
+            SUCCESS with a packet; TRY_AGAIN without one: send more; EOS once all was flushed.
+        av.Packet or None
+            Its times are in the encoder's time base.
+        """
+        if self._ready:
+            return Status.SUCCESS, self._ready.popleft()
+        return (Status.EOS if self._flushed else Status.TRY_AGAIN), None
+
+
+class VideoEncoder(_Encoder):
+    """A video encoder and its stream in an output container.
+
+    Parameters
+    ----------
+    container : av.container.OutputContainer
+        Where the stream is added; its header must not have been written.
+    first : av.VideoFrame
+        The first frame that will be sent: size, pixel format, colour, aspect and time base are
+        taken from it.
+    options : VideoOptions
+        Codec and quality.
+    rate : Fraction or None
+        Frames per second, for rate control; times come from the frames.
+    threads : int
+        Encoder threads, 0 for the encoder's own choice.
+    notices : Notices
+        Told of what the codec cannot carry.
+
+    Raises
+    ------
+    EncodeError
+        The container cannot hold the codec, or the encoder refused its options.
+    """
+
+    stream: VideoStream
+
+    def __init__(
+        self,
+        container: OutputContainer,
+        first: VideoFrame,
+        options: VideoOptions,
+        *,
+        rate: Fraction | None,
+        threads: int,
+        notices: Notices,
+    ) -> None:
+        codec = find_encoder(options.codec, "video")
+        self._clock = _clock(codec.name, first, rate, notices)
+        super().__init__(_add_stream(container, codec.name, rate))
+        context = self.stream.codec_context
+        context.width, context.height = first.width, first.height
+        context.pix_fmt = first.format.name
+        context.time_base = self.stream.time_base = self._clock
+        if aspect := sample_aspect_ratio(first):
+            context.sample_aspect_ratio = aspect
+        context.color_range, context.colorspace = first.color_range, first.colorspace
+        context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
+        context.thread_count = threads
+        if options.bit_rate is not None:
+            context.bit_rate = options.bit_rate
+        if options.gop_size is not None:
+            context.gop_size = options.gop_size
+        context.flags |= Flags.frame_duration
+        self._set_field_order(first, notices)
+        self._open(_private_options(options))
+        self._last: int | None = None
+
+    def _set_field_order(self, first: VideoFrame, notices: Notices) -> None:
+        order = field_order(first)
+        if order is None:
+            return
+        context = self.stream.codec_context
+        if context.name not in _INTERLACED:
+            notices.add(f"{context.name} writes interlaced frames as progressive")
+            return
+        context.field_order = order
+        context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+
+    def send_frame(self, frame: VideoFrame | None) -> Status:
+        """Encode a frame, or flush at None.
+
+        Returns
+        -------
+        Status
+            SUCCESS: receive; SEND_MORE_DATA: the encoder still looks ahead.
+
+        Raises
+        ------
+        EncodeError
+            The encoder failed; or two frames fall on one tick of a coarse clock.
+        """
+        if frame is None:
+            return self._flush()
+        if frame.time_base != self._clock:
+            self._rescale(frame)
+        # A decoded frame still says how the source coded it, which an encoder takes for an order.
+        frame.pict_type = 0
+        return self._encode(frame)
+
+    def _rescale(self, frame: VideoFrame) -> None:
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        ticks = rescale(frame.pts, frame.time_base, self._clock)
+        if self._last is not None and ticks <= self._last:
+            raise EncodeError(
+                f"{self.stream.codec_context.name} counts time in {self._clock} s, too coarse for "
+                "this source's frame times; say --fps, or take another codec"
+            )
+        frame.duration = max(1, rescale(frame.duration, frame.time_base, self._clock))
+        frame.pts, frame.time_base, self._last = ticks, self._clock, ticks
+
+
+def _clock(name: str, first: VideoFrame, rate: Fraction | None, notices: Notices) -> Fraction:
+    """Return the time base to encode in: the frames' own, unless the codec cannot hold it."""
+    assert first.time_base is not None
+    finest = _COARSE_CLOCKS.get(name)
+    if finest is None or (first.time_base.denominator <= finest and name[:4] != "mpeg"):
+        return first.time_base
+    if rate is None:
+        raise EncodeError(f"{name} needs a frame rate; say --fps")
+    clock = 1 / rate
+    if clock != first.time_base:
+        notices.add(f"times in {clock} s, as {name} counts them")
+    return clock
+
+
+def _add_stream(container: OutputContainer, name: str, rate: Fraction | None) -> VideoStream:
+    try:
+        return container.add_stream(name, rate=rate)  # type: ignore[call-overload,no-any-return]
+    except ValueError as error:
+        raise EncodeError(
+            f"{container.format.name} cannot hold {name}: {_hint(container)}"
+        ) from error
+
+
+def _hint(container: OutputContainer) -> str:
+    fitting = container.default_video_codec
+    return f"its usual video codec is {fitting}" if fitting != "none" else "it holds no video"
+
+
+def _private_options(options: VideoOptions) -> dict[str, str]:
+    given = {"preset": options.preset, "profile": options.profile}
+    result = {key: value for key, value in given.items() if value is not None}
+    if options.crf is not None:
+        result["crf"] = f"{options.crf:g}"
+    return {**result, **options.options}
+
+
+class AudioEncoder(_Encoder):
+    """An audio encoder and its stream in an output container.
+
+    Parameters
+    ----------
+    container : av.container.OutputContainer
+        Where the stream is added; its header must not have been written.
+    source : av.AudioStream
+        What will be decoded and sent: sample rate and channel layout are taken from it.
+    options : AudioOptions
+        Codec and bit rate.
+
+    Raises
+    ------
+    EncodeError
+        The container cannot hold the codec, or the encoder refused its options.
+    """
+
+    stream: AudioStream
+
+    def __init__(
+        self, container: OutputContainer, source: AudioStream, options: AudioOptions
+    ) -> None:
+        codec = find_encoder(options.codec, "audio")
+        rate = _nearest_rate(codec, source.rate)
+        try:
+            stream = container.add_stream(codec.name, rate=rate, layout=source.layout.name)
+        except ValueError as error:
+            raise EncodeError(f"{container.format.name} cannot hold {codec.name}") from error
+        super().__init__(stream)  # type: ignore[arg-type]
+        stream.time_base = Fraction(1, rate)
+        if options.bit_rate is not None:
+            stream.codec_context.bit_rate = options.bit_rate
+        self._open({})
+
+    def send_frame(self, frame: AudioFrame | None) -> Status:
+        """Encode a frame of any format and rate, or flush at None.
+
+        Raises
+        ------
+        EncodeError
+            The encoder failed.
+        """
+        return self._flush() if frame is None else self._encode(frame)
+
+
+def _nearest_rate(codec: Codec, rate: int) -> int:
+    supported = codec.audio_rates
+    return min(supported, key=lambda other: abs(other - rate)) if supported else rate

@@ -1,0 +1,29 @@
+"""The errors of a transcode, below the root of `bridges.errors`."""
+
+from bridges.errors import XTranscodeError
+
+__all__ = ["EncodeError", "FilterError", "JobError", "OutputError", "SourceError", "VerifyError"]
+
+
+class JobError(XTranscodeError, ValueError):
+    """A job that cannot be run as it is written; nothing was opened or written."""
+
+
+class SourceError(XTranscodeError, OSError):
+    """An input that is missing, unreadable, or holds no video that can be decoded."""
+
+
+class FilterError(XTranscodeError, ValueError):
+    """A filter that libavfilter does not know or does not accept."""
+
+
+class EncodeError(XTranscodeError, RuntimeError):
+    """An encoder that refused its options or failed."""
+
+
+class OutputError(XTranscodeError, OSError):
+    """An output that cannot be written; whatever stood under its name is untouched."""
+
+
+class VerifyError(XTranscodeError, RuntimeError):
+    """A written file that is not what it should be; it was not published."""

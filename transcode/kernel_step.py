@@ -1,0 +1,198 @@
+"""Kernels as a step of the pipeline: host frames in, frames in pooled memory out."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from av.codec.codec import Codec, find_best_pix_fmt_of_list
+from av.video.frame import VideoFrame
+
+from bridges import AccessMode, Frame, FrameInfo, MemoryType, create_mapper
+from bridges.backends.cpu import CPUContext
+from bridges.backends.ffmpeg import FFmpegContext, copy_properties, frame_info
+from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
+from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
+from bridges.kernels import Kernel
+from bridges.kernels.runtime import Runtime
+from bridges.mapper import HopCount
+from bridges.pool import BufferPool
+from transcode.colour import gray_carrier, neutral_chroma
+from transcode.filters import GraphStep
+from transcode.notices import Notices
+
+__all__ = ["KernelStep"]
+
+_POOL_CAPACITY = 64
+"""Frames that encoders and filters may hold at once; they are made as they are needed."""
+
+_ALIGNMENT = 128
+"""Rows start at multiples of this, in bytes: the largest alignment that an OpenCL CPU asks for."""
+
+Planes = tuple[npt.NDArray[Any], ...]
+
+
+class KernelStep:
+    """Runs one kernel on each frame.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What to run.
+    parameters : mapping
+        As `bridges.kernels.parse_call` returns them.
+    runtime : Runtime
+        Where to run it.
+    codec : av.Codec
+        The encoder that the frames go to; a gray result is written straight into a format that it
+        takes.
+    pix_fmt : str or None
+        The encoder's pixel format, where the user named one.
+    notices : Notices
+        Told of conversions and assumptions.
+
+    Attributes
+    ----------
+    seconds : float
+        Time spent in the kernel so far, mappings included.
+    frames : int
+        Frames processed so far.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        parameters: Mapping[str, Any],
+        runtime: Runtime,
+        *,
+        codec: Codec,
+        pix_fmt: str | None,
+        notices: Notices,
+    ) -> None:
+        self._kernel, self._parameters, self._runtime = kernel, parameters, runtime
+        self._codec, self._pix_fmt, self._notices = codec, pix_fmt, notices
+        self._ffmpeg, self._cpu = FFmpegContext(), CPUContext()
+        self.reader = create_mapper([self._ffmpeg, runtime.context])
+        # A kernel that runs in host memory writes into the pool's planes as they are.
+        on_host = runtime.context.memory_type is MemoryType.CPU
+        self.writer = None if on_host else create_mapper([self._cpu, runtime.context])
+        self._pool: BufferPool[Planes] | None = None
+        self._carrier: FrameInfo | None = None
+        self._converter: GraphStep | None = None
+        self.seconds = 0.0
+        self.frames = 0
+
+    def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+        """Run the kernel on a frame; nothing is left to flush at None."""
+        for readable in self._readable(frame):
+            started = time.perf_counter()
+            result = self._run(readable)
+            self.seconds += time.perf_counter() - started
+            self.frames += 1
+            yield result
+
+    def _readable(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+        """Yield the frame in a format that the kernel reads, converted only where it must be."""
+        if frame is not None and frame.format.name in self._kernel.formats_read:
+            yield frame
+            return
+        if self._converter is None:
+            if frame is None:
+                return
+            known = [name for name in self._kernel.formats_read if name in PIXEL_FORMATS]
+            best, _ = find_best_pix_fmt_of_list(known, frame.format.name)
+            name = best.name if best is not None else "rgb24"
+            self._notices.add(
+                f"pixel format {frame.format.name} > {name}, which {self._kernel.name} reads"
+            )
+            self._converter = GraphStep(f"format={name}", rate=None, notices=self._notices)
+        yield from self._converter.process(frame)
+
+    def _run(self, frame: VideoFrame) -> VideoFrame:
+        info = frame_info(frame)
+        carrier = self._place_for(info)
+        assert self._pool is not None
+        lease = self._pool.acquire()
+        target = Frame(carrier, [self._cpu.wrap(plane) for plane in lease.buffer], parent=lease)
+        target.closes_parent = True
+        try:
+            with contextlib.ExitStack() as stack:
+                source = self.reader.map(self._ffmpeg.wrap(frame), AccessMode.READ)
+                stack.callback(source.close)
+                writable = target
+                if self.writer is not None:
+                    writable = stack.enter_context(self.writer.map(target, AccessMode.WRITE))
+                self._runtime.run(self._kernel, source, writable, **self._parameters)
+            result = give_to_ffmpeg(target)
+        except BaseException:
+            target.close()
+            raise
+        copy_properties(frame, result)
+        result.colorspace, result.color_range = carrier.colour.matrix, carrier.colour.range
+        result.pts = frame.pts
+        return result
+
+    def _place_for(self, info: FrameInfo) -> FrameInfo:
+        """Return what the result is, and have a pool for it; both change with the frames' form."""
+        result = self._kernel.output(info, **self._parameters)
+        if result.format.model is ColourModel.GRAY:
+            name = gray_carrier(self._codec, result, self._pix_fmt)
+            result = replace(result, format=pixel_format(name))
+        form = replace(result, pts=None)
+        if self._carrier != form:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = BufferPool(lambda: _allocate(form), _POOL_CAPACITY)
+            self._carrier = form
+        return result
+
+    @property
+    def bytes_copied(self) -> int:
+        """Bytes copied on the way to the kernel and back, so far."""
+        return sum(hop.bytes_copied for hop in self._hops)
+
+    @property
+    def _hops(self) -> tuple[HopCount, ...]:
+        return self.reader.audit.hops + (self.writer.audit.hops if self.writer else ())
+
+    @property
+    def route(self) -> str:
+        """The way that frames take, such as ``FFmpeg > CPU > OpenCL > CPU > FFmpeg``."""
+        # A WRITE mapping is made from host memory to the device; its samples flow the other way.
+        there = [hop.edge.target for hop in self.reader.audit.hops]
+        back = [hop.edge.source for hop in reversed(self.writer.audit.hops)] if self.writer else []
+        stops = [MemoryType.FFMPEG, *there, *back, MemoryType.FFMPEG]
+        return " > ".join(stop.value for stop in stops)
+
+    @property
+    def is_zero_copy(self) -> bool:
+        """Whether no edge on the route copies."""
+        return not any(hop.edge.copies for hop in self._hops)
+
+    def close(self) -> None:
+        """Wake whoever waits for a buffer, and let go of the free ones."""
+        if self._pool is not None:
+            self._pool.close()
+        if self._converter is not None:
+            self._converter.close()
+
+
+def _allocate(info: FrameInfo) -> Planes:
+    """Return planes with aligned rows; luma undefined, chroma neutral, alpha opaque."""
+    planes = []
+    for index, layout in enumerate(info.planes):
+        row = layout.strides[0]
+        stride = -(-row // _ALIGNMENT) * _ALIGNMENT
+        memory = np.empty(stride * layout.shape[0] + _ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % _ALIGNMENT
+        plane = np.ndarray(layout.shape, layout.dtype, memory, start, (stride, *layout.strides[1:]))
+        channels = info.format.planes[index].channels
+        if set(channels) <= {"U", "V"}:
+            plane[...] = neutral_chroma(info.format.name)
+        elif channels == "A":
+            plane[...] = (1 << info.format.bits) - 1
+        planes.append(plane)
+    return tuple(planes)

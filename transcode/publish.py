@@ -1,0 +1,128 @@
+"""Publishing: a reader sees the old file or the whole new one, never anything between."""
+
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from transcode.errors import OutputError
+
+__all__ = ["Publication"]
+
+
+class Publication:
+    """A file that is written beside its target and takes its name only when it is whole.
+
+    Parameters
+    ----------
+    target : str
+        Where the file should stand. A link is followed: what it points to is replaced.
+    source : str
+        The input, which must be another file.
+    overwrite : bool
+        Whether a file that stands there may be replaced.
+
+    Attributes
+    ----------
+    target : Path
+        With links resolved.
+    temporary : Path
+        Where to write; in the target's folder, with the target's ending.
+
+    Raises
+    ------
+    OutputError
+        The target is the input, no regular file, or there already; or its folder is missing or
+        cannot be written to.
+    """
+
+    def __init__(self, target: str, *, source: str, overwrite: bool) -> None:
+        self.target = Path(os.path.realpath(target))
+        self._overwrite = overwrite
+        _check(target, self.target, source, overwrite)
+        name = f".{self.target.stem[:100]}.{secrets.token_hex(4)}.part{self.target.suffix}"
+        self.temporary = self.target.with_name(name)
+        _try_folder(target, self.temporary)
+
+    def commit(self) -> None:
+        """Give the written file its name, once it is safely on disk.
+
+        Raises
+        ------
+        OutputError
+            The file could not be synced or renamed; the target is as it was.
+        """
+        try:
+            _sync(self.temporary)
+            if self._overwrite:
+                os.replace(self.temporary, self.target)
+            else:
+                self._link()
+            _sync(self.target.parent)
+        except OSError as error:
+            raise OutputError(f"{self.target}: {_reason(error)}") from error
+
+    def _link(self) -> None:
+        """Rename without ever replacing: a hard link fails where the name is taken."""
+        try:
+            os.link(self.temporary, self.target)
+        except FileExistsError as error:
+            raise OutputError(
+                f"{self.target} appeared in the meantime and was left as it is"
+            ) from error
+        except OSError:  # A file system without hard links.
+            if self.target.exists():
+                raise OutputError(
+                    f"{self.target} appeared in the meantime and was left as it is"
+                ) from None
+            os.replace(self.temporary, self.target)
+        else:
+            os.unlink(self.temporary)
+
+    def abort(self) -> None:
+        """Remove what was written; may be repeated, and after `commit` does nothing."""
+        self.temporary.unlink(missing_ok=True)
+
+
+def _check(asked: str, target: Path, source: str, overwrite: bool) -> None:
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        if not target.parent.is_dir():
+            raise OutputError(f"{asked}: there is no folder {target.parent}") from None
+        return
+    except OSError as error:
+        raise OutputError(f"{asked}: {_reason(error)}") from error
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{asked}: is a folder; name a file in it")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{asked}: is no regular file; '-' writes to standard output")
+    if os.path.exists(source) and os.path.samefile(source, target):
+        raise OutputError(f"{asked}: is the input itself; name another output")
+    if not overwrite:
+        raise OutputError(f"{asked}: exists already; say -y to replace it")
+
+
+def _try_folder(asked: str, temporary: Path) -> None:
+    """Create the temporary file, so that an unwritable folder is found before any work is done."""
+    try:
+        temporary.touch(mode=0o666, exist_ok=False)
+    except OSError as error:
+        raise OutputError(f"{asked}: cannot write into its folder: {_reason(error)}") from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot sync a folder; the rename itself is still atomic.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,289 @@
+"""The sink of a run: an encoder, the streams copied beside it, and the muxer."""
+
+from __future__ import annotations
+
+import io
+from array import array
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.format import ContainerFormat
+from av.packet import Packet
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+
+from transcode.container import error_text
+from transcode.encoder import AudioEncoder, VideoEncoder
+from transcode.errors import EncodeError, JobError, OutputError
+from transcode.ffmpeg_log import captured_log
+from transcode.job import Output
+from transcode.notices import Notices
+from transcode.source import Source
+from transcode.timing import to_ticks
+from xma_plugins.status import Status
+
+__all__ = ["Sink", "container_format"]
+
+_OF_THE_OLD_FILE = frozenset(
+    ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+)
+"""Metadata that describes the source's container, not its content."""
+
+
+def container_format(output: Output) -> ContainerFormat:
+    """Return the container that an output asks for, by its format or its name's ending.
+
+    Raises
+    ------
+    JobError
+        There is no such container, or it cannot be written.
+    """
+    try:
+        if output.format is not None:
+            return ContainerFormat(output.format, "w")
+        return av.open(str(output.path), "w").format  # Opens nothing until a header is written.
+    except ValueError as error:
+        asked = f"{output.format!r}" if output.format else f"for {output.path!r}"
+        raise JobError(
+            f"no container {asked}; say --format mp4, matroska, webm, mov or mpegts"
+        ) from error
+
+
+class Sink:
+    """One output file, from its first frame on.
+
+    Parameters
+    ----------
+    location : str
+        Where libav writes: the temporary file, or ``"pipe:1"``.
+    output : Output
+        What to write.
+    source : Source
+        Where copied streams, metadata and chapters come from.
+    first : av.VideoFrame
+        The first frame that will be encoded.
+    rate : Fraction or None
+        Frames per second, for the encoder's rate control.
+    threads : int
+        Encoder threads, 0 for the encoder's own choice.
+    notices : Notices
+        Told of what is dropped.
+
+    Attributes
+    ----------
+    encoder : VideoEncoder
+        Takes the frames.
+    streams : dict of str to int
+        How many streams of each type are written.
+    frames : int
+        Video packets written.
+    times : array of int
+        Their presentation times, in ``time_base``, in the order written.
+    nbytes : int
+        Bytes of all packets written.
+
+    Raises
+    ------
+    EncodeError, OutputError
+        The container cannot hold a stream, or the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        output: Output,
+        source: Source,
+        first: VideoFrame,
+        *,
+        rate: Fraction | None,
+        threads: int,
+        notices: Notices,
+    ) -> None:
+        self._output, self._source, self._notices = output, source, notices
+        self.format = container_format(output)
+        self.container: OutputContainer = av.open(location, "w", format=self.format.name)
+        self.times = array("q")
+        self.frames = self.nbytes = 0
+        self._copied: dict[int, Stream] = {}
+        self._audio: dict[int, AudioEncoder] = {}
+        try:
+            self.encoder = VideoEncoder(
+                self.container, first, output.video, rate=rate, threads=threads, notices=notices
+            )
+            self._describe_video(first)
+            for stream in source.others:
+                self._add(stream)
+            self._describe_container()
+            kinds = [stream.type for stream in self.container.streams]
+            self.streams = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+            self._write_header()
+        except BaseException:
+            self.abort()
+            raise
+
+    @property
+    def time_base(self) -> Fraction:
+        """Of ``times``: the encoder's."""
+        return self.encoder.stream.codec_context.time_base
+
+    def _describe_video(self, first: VideoFrame) -> None:
+        stream = self.encoder.stream
+        stream.disposition = self._source.video.disposition
+        stream.metadata.update(_content(self._source.video.metadata))
+        if SideDataType.DISPLAYMATRIX in first.side_data:
+            matrix = memoryview(bytes(first.side_data[SideDataType.DISPLAYMATRIX])).cast("i")
+            stream.set_display_matrix(list(matrix))
+
+    def _add(self, stream: Stream) -> None:
+        if stream.type == "audio" and self._output.audio.codec != "copy":
+            if self._output.audio.codec != "none":
+                self._add_encoded(stream)  # type: ignore[arg-type]
+            return
+        problem = _refusal(self.format.name, stream)
+        if problem and stream.type == "audio":
+            raise EncodeError(
+                f"{self.format.name} cannot hold {_codec_name(stream)} audio (stream "
+                f"{stream.index}); say --audio with an encoder such as aac or libopus, or none"
+            )
+        if problem:
+            self._notices.add(
+                f"dropped stream {stream.index}: {stream.type} {_codec_name(stream)}"
+                f"{_language(stream)}, which {self.format.name} cannot hold"
+            )
+            return
+        copy = self.container.add_stream_from_template(stream, opaque=True)
+        _describe(stream, copy)
+        self._copied[stream.index] = copy
+
+    def _add_encoded(self, stream: AudioStream) -> None:
+        encoder = AudioEncoder(self.container, stream, self._output.audio)
+        _describe(stream, encoder.stream)
+        self._audio[stream.index] = encoder
+
+    def _describe_container(self) -> None:
+        self.container.metadata.update(_content(self._source.container.metadata))
+        chapters = []
+        for chapter in self._source.container.chapters():
+            time_base = chapter["time_base"]
+            assert time_base is not None
+            shift = to_ticks(self._source.shift, time_base)
+            moved = {**chapter, "start": chapter["start"] - shift, "end": chapter["end"] - shift}
+            if moved["end"] > 0:
+                moved["start"] = max(moved["start"], 0)
+                chapters.append(moved)
+        if chapters:
+            self.container.set_chapters(chapters)  # type: ignore[arg-type]
+
+    def _write_header(self) -> None:
+        with captured_log() as log:
+            try:
+                self.container.start_encoding()
+            except (av.FFmpegError, OSError, ValueError) as error:
+                said = log.text or error_text(str(self._output.path), error)
+                raise OutputError(f"{self._output.path}: {said}") from error
+
+    def write(self, packet: Packet[Any]) -> None:
+        """Mux a packet of the source, or encode it first where audio is encoded.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written on.
+        """
+        index = packet.stream_index
+        if index in self._audio:
+            for frame in packet.decode():
+                self._audio[index].send_frame(frame)  # type: ignore[arg-type]
+            self._drain(self._audio[index])
+        elif index in self._copied:
+            packet.stream = self._copied[index]
+            self._mux(packet)
+
+    def write_video(self, packet: Packet[Any]) -> None:
+        """Mux a packet of the video encoder.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written on.
+        """
+        assert packet.pts is not None
+        self.times.append(packet.pts)
+        self.frames += 1
+        self._mux(packet)
+
+    def _drain(self, encoder: AudioEncoder) -> None:
+        while True:
+            status, packet = encoder.recv_data()
+            if status is not Status.SUCCESS or packet is None:
+                return
+            self._mux(packet)
+
+    def _mux(self, packet: Packet[Any]) -> None:
+        self.nbytes += packet.size
+        try:
+            self.container.mux_one(packet)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise OutputError(error_text(str(self._output.path), error)) from error
+
+    def finish(self) -> None:
+        """Flush the audio encoders and write the container's end.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written on.
+        """
+        for encoder in self._audio.values():
+            encoder.send_frame(None)
+            self._drain(encoder)
+        try:
+            self.container.close()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise OutputError(error_text(str(self._output.path), error)) from error
+
+    def abort(self) -> None:
+        """Close the file as it is; what is in it is of no use to anyone."""
+        try:
+            self.container.close()
+        except (av.FFmpegError, OSError, ValueError):
+            return  # It is about to be removed.
+
+
+def _content(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key not in _OF_THE_OLD_FILE}
+
+
+def _describe(source: Stream, target: Stream) -> None:
+    target.disposition = source.disposition
+    target.metadata.update(_content(source.metadata))
+
+
+def _codec_name(stream: Stream) -> str:
+    if stream.codec_context is None:
+        return stream.metadata.get("filename", "of unknown kind")
+    return stream.codec_context.codec.canonical_name
+
+
+def _language(stream: Stream) -> str:
+    return f" ({stream.language})" if stream.language else ""
+
+
+def _refusal(container: str, stream: Stream) -> str:
+    """Return why a container cannot hold a copy of a stream; empty where it can.
+
+    libav tells only when a header is written, so one is written to memory.
+    """
+    if stream.type == "attachment" and container not in ("matroska", "webm"):
+        return "attachments"
+    try:
+        with captured_log() as log, av.open(io.BytesIO(), "w", format=container) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        return log.text or str(error)
+    return ""

@@ -1,0 +1,365 @@
+"""The source of a run: demux, decode, trim; times start at zero where the source starts later."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from bridges.backends.ffmpeg import set_sample_aspect_ratio
+from transcode.colour import matrix_name
+from transcode.container import error_text, open_input
+from transcode.errors import SourceError
+from transcode.notices import Notices
+from transcode.report import StreamSummary
+from transcode.timing import FrameClock, to_ticks
+
+__all__ = ["Source"]
+
+_SEEK_MARGINS = (1, 10, 60)
+"""Seconds before the start to seek to, tried in turn until a frame at or before it is decoded.
+
+Even the shortest is longer than frames are reordered, so that the frames which an open GOP shows
+before its key frame, and which cannot be decoded from there, lie before the start.
+"""
+
+_INTERLEAVE_SECONDS = 2
+"""How far other streams may lag behind the video in a file, when reading a part of it."""
+
+
+class Source:
+    """An opened input: its first video stream decoded, every other stream as packets.
+
+    Parameters
+    ----------
+    path : str
+        A file, a URL that libav opens, or ``"-"`` for standard input.
+    start, duration : Fraction or None
+        The part to read, in seconds from the first time stamp.
+    keep_damaged : bool
+        Whether to go on after a packet that cannot be decoded, or where the source breaks off.
+    threads : int
+        Decoder threads.
+    notices : Notices
+        Where dropped, mended and assumed things are said.
+
+    Raises
+    ------
+    SourceError
+        The input cannot be opened or holds no video.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        start: Fraction | None,
+        duration: Fraction | None,
+        keep_damaged: bool,
+        threads: int,
+        notices: Notices,
+    ) -> None:
+        self.path = path
+        self._notices = notices
+        self._keep_damaged = keep_damaged
+        self.container = open_input(path)
+        try:
+            self.video = self._choose_video()
+            self._configure_decoder(threads)
+            self._place(start, duration)
+        except BaseException:
+            self.container.close()
+            raise
+        self.frames_decoded = 0
+        self.damaged_packets = 0
+        self._packets = 0
+        self._reached = Fraction(0)
+
+    def _choose_video(self) -> VideoStream:
+        pictures = Disposition.attached_pic
+        streams = [s for s in self.container.streams.video if not s.disposition & pictures]
+        if not streams:
+            raise SourceError(f"{self.path}: no video stream")
+        default = [s for s in streams if s.disposition & Disposition.default]
+        chosen = (default or streams)[0]
+        if chosen.codec_context is None:
+            raise SourceError(
+                f"{self.path}: stream {chosen.index} has a video codec that this FFmpeg "
+                "cannot decode"
+            )
+        return chosen
+
+    def _configure_decoder(self, threads: int) -> None:
+        self.video.thread_type = "FRAME" if threads > 1 else "SLICE"  # type: ignore[assignment]
+        self.video.thread_count = threads
+        self.time_base = self.video.time_base or Fraction(1, 90000)
+        self.rate = self.video.average_rate or self.video.guessed_rate
+        self.sample_aspect_ratio = self.video.sample_aspect_ratio
+
+    def _place(self, start: Fraction | None, duration: Fraction | None) -> None:
+        """Fix which times are kept, and by how much they are shifted."""
+        starts = [
+            stream.start_time * stream.time_base
+            for stream in self.container.streams
+            if stream.type in ("video", "audio")
+            and stream.start_time is not None
+            and stream.time_base
+            and not stream.disposition & Disposition.attached_pic
+        ]
+        self._origin = min(starts, default=Fraction(0))
+        self._start = None if start is None else self._origin + start
+        if start is None and duration is None:
+            # Audio that starts before zero holds the encoder's priming samples, and containers
+            # mark it as such; video there would be lost, for MP4 shows nothing before zero.
+            video = (self.video.start_time or 0) * self.time_base
+            shift = video if video < 0 else max(self._origin, Fraction(0))
+        else:
+            shift = self._origin + (start or 0)
+        self._end = None if duration is None else shift + duration
+        # A multiple of the video's tick, so that the video's own times stay exact.
+        self.shift = to_ticks(shift, self.time_base) * self.time_base
+        if self.shift and start is None:
+            self._notices.add(f"times moved by {-float(self.shift):+.3f} s, to start at 0")
+
+    @property
+    def others(self) -> list[Stream]:
+        """Every stream but the one that is decoded."""
+        return [s for s in self.container.streams if s.index != self.video.index]
+
+    @property
+    def seconds(self) -> Fraction | None:
+        """Length of the part to read, in seconds, where the source tells."""
+        if self.video.duration is not None:
+            whole = self.video.duration * self.time_base
+        elif self.container.duration is not None:
+            whole = Fraction(self.container.duration, av.time_base)
+        else:
+            return None if self._end is None else self._end - self.shift
+        last = self._origin + whole
+        if self._end is not None:
+            last = min(last, self._end)
+        return max(last - (self._origin if self._start is None else self._start), Fraction(0))
+
+    @property
+    def total_frames(self) -> int | None:
+        """How many frames `read` will probably yield; for a progress bar only."""
+        if self.video.frames and self._start is None and self._end is None:
+            return self.video.frames
+        seconds = self.seconds
+        return None if seconds is None or not self.rate else round(seconds * self.rate)
+
+    def summary(self) -> StreamSummary:
+        """Describe the video that is read."""
+        context = self.video.codec_context
+        return StreamSummary(
+            path=self.path,
+            container=self.container.format.name,
+            codec=context.codec.canonical_name,
+            pix_fmt=context.pix_fmt or "unknown",
+            width=context.width,
+            height=context.height,
+            rate=self.rate,
+            matrix=matrix_name(context.colorspace),
+            nbytes=os.path.getsize(self.path) if os.path.isfile(self.path) else None,
+        )
+
+    def read(self) -> Iterator[VideoFrame | Packet[Stream]]:
+        """Yield decoded frames and the packets of every other stream, trimmed and shifted.
+
+        Frames come in presentation order, with strictly increasing time stamps in `time_base`.
+
+        Raises
+        ------
+        SourceError
+            Nothing could be decoded; or a packet could not be read or decoded, or the source
+            breaks off, and damage is not to be kept.
+        """
+        clock = FrameClock(round(1 / (self.rate * self.time_base)) if self.rate else 1)
+        first = None if self._start is None else to_ticks(self._start, self.time_base)
+        end = None if self._end is None else to_ticks(self._end, self.time_base)
+        shift = to_ticks(self.shift, self.time_base)
+        for item in self._from_start():
+            if isinstance(item, Packet):
+                if self._moved(item):
+                    yield item
+                continue
+            pts = clock.next(item.pts)
+            if (first is not None and pts < first) or (end is not None and pts >= end):
+                continue
+            item.pts = pts - shift
+            item.time_base = self.time_base
+            if self.sample_aspect_ratio:
+                set_sample_aspect_ratio(item, self.sample_aspect_ratio)
+            yield item
+        self._report(clock)
+
+    def _moved(self, packet: Packet[Stream]) -> bool:
+        """Shift a packet's times; return whether it lies in the part to read."""
+        time_base = packet.time_base
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None and not packet.stream.disposition & Disposition.attached_pic:
+            seconds = time * time_base
+            if self._start is not None and seconds < self._start:
+                return False
+            if self._end is not None and seconds >= self._end:
+                return False
+        shift = to_ticks(self.shift, time_base)
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.dts = None if packet.dts is None else packet.dts - shift
+        return True
+
+    def _from_start(self) -> Iterator[VideoFrame | Packet[Stream]]:
+        """Yield what is decoded from a key frame at or before the start."""
+        for margin in (*_SEEK_MARGINS, None) if self._start is not None else (None,):
+            if not self._seek(margin):
+                continue
+            items = self._decode()
+            held: list[VideoFrame | Packet[Stream]] = []
+            for item in items:
+                held.append(item)
+                if isinstance(item, VideoFrame):
+                    break
+            if margin is None or self._landed(held):
+                yield from held
+                yield from items
+                return
+
+    def _seek(self, margin: int | None) -> bool:
+        """Go to a key frame ``margin`` seconds before the start, or to the beginning for None."""
+        assert margin is None or self._start is not None
+        if margin is None and self._start is None:
+            return True
+        target = self._origin if margin is None else self._start - margin  # type: ignore[operator]
+        if margin is not None and target <= self._origin:
+            return False
+        try:
+            self.container.seek(to_ticks(target, self.time_base), stream=self.video)
+        except av.FFmpegError as error:
+            if margin is None and self._packets:
+                raise SourceError(
+                    f"{self.path}: cannot go back to the beginning: {error_text(self.path, error)}"
+                ) from error
+            return margin is None
+        return True
+
+    def _landed(self, held: list[VideoFrame | Packet[Stream]]) -> bool:
+        last = held[-1] if held else None
+        return (
+            isinstance(last, VideoFrame)
+            and last.pts is not None
+            and self._start is not None
+            and last.pts * self.time_base <= self._start
+        )
+
+    def _decode(self) -> Iterator[VideoFrame | Packet[Stream]]:
+        """Yield frames and packets from where the container stands to the end of the part."""
+        done = False
+        for packet in self._demux():
+            # The packets that end a stream have no index of their own; their stream tells.
+            if packet.stream.index != self.video.index:
+                if packet.size:
+                    yield packet
+                continue
+            if done:
+                if self._is_past(packet, _INTERLEAVE_SECONDS):
+                    return
+                continue
+            for frame in self._decode_packet(packet):
+                self.frames_decoded += 1
+                yield frame
+                done = self._end is not None and (frame.pts or 0) * self.time_base >= self._end
+            if done and not self.others:
+                return
+        self._check_complete()
+
+    def _is_past(self, packet: Packet[Stream], seconds: int) -> bool:
+        time = packet.dts if packet.dts is not None else packet.pts
+        return time is None or time * packet.time_base > (self._end or 0) + seconds
+
+    def _demux(self) -> Iterator[Packet[Stream]]:
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self._damaged(f"reading breaks off: {error_text(self.path, error)}", error)
+                return
+            if packet is None:
+                return
+            if packet.size and packet.pts is not None and packet.time_base:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self._reached = max(self._reached, end)
+            if packet.stream.index == self.video.index:
+                self._packets += packet.size > 0
+                if packet.is_corrupt and self.frames_decoded:
+                    self._damaged(f"a packet{_place(packet)} is corrupt", None)
+            yield packet
+
+    def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
+        try:
+            return packet.decode()  # type: ignore[return-value]
+        except av.FFmpegError as error:
+            if self.frames_decoded == 0 and not packet.is_keyframe:
+                self.damaged_packets += 1  # A capture may begin between two key frames.
+                return []
+            self._damaged(f"a packet{_place(packet)} cannot be decoded", error)
+            return []
+
+    def _damaged(self, what: str, error: Exception | None) -> None:
+        """Raise, unless damage is to be kept; then count it."""
+        self.damaged_packets += 1
+        if self._keep_damaged:
+            self._notices.add(f"damaged: {what}")
+            return
+        if self.frames_decoded == 0:
+            raise SourceError(f"{self.path}: no frame could be decoded: {what}") from error
+        raise SourceError(
+            f"{self.path}: {what}; say --damaged keep to write the frames that are good"
+        ) from error
+
+    def _check_complete(self) -> None:
+        """Find a source that ends before its own index or header says."""
+        if self._start is not None:
+            return
+        names = self.container.format.name.split(",")
+        if "mp4" in names:
+            promised = len(self.video.index_entries)
+            if self._packets < promised:
+                self._damaged(
+                    f"it breaks off: its index has {promised} frames, {self._packets} are there",
+                    None,
+                )
+        elif "matroska" in names and self.container.duration:
+            promised_seconds = Fraction(self.container.duration, av.time_base)
+            if self._reached < promised_seconds * Fraction(98, 100) - Fraction(1, 2):
+                self._damaged(
+                    f"it breaks off: its header says {float(promised_seconds):.2f} s, "
+                    f"{float(self._reached):.2f} s are there",
+                    None,
+                )
+
+    def _report(self, clock: FrameClock) -> None:
+        if self.frames_decoded == 0:
+            raise SourceError(f"{self.path}: no frame could be decoded")
+        if clock.missing:
+            self._notices.add(f"{clock.missing} frames had no time; it was made from the rate")
+        if clock.repaired:
+            self._notices.add(f"{clock.repaired} frames had times that did not increase; moved on")
+        if self.damaged_packets:
+            self._notices.add(f"{self.damaged_packets} damaged packets were left out")
+
+    def close(self) -> None:
+        """Close the input; may be repeated."""
+        self.container.close()
+
+
+def _place(packet: Packet[Any]) -> str:
+    time = packet.pts if packet.pts is not None else packet.dts
+    return "" if time is None else f" at {float(time * packet.time_base):.3f} s"

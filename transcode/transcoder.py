@@ -1,0 +1,299 @@
+"""One run from job to report: check, open, run the pipeline, verify, publish."""
+
+import contextlib
+import os
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from av.codec.codec import Codec
+
+from bridges.kernels import parse_call
+from transcode.colour import matrix_name
+from transcode.encoder import find_encoder
+from transcode.filters import GraphStep, Step
+from transcode.fit import FitStep
+from transcode.job import AudioOptions, Job, Output, VerifyMode, VideoOptions
+from transcode.kernel_step import KernelStep
+from transcode.notices import Notices
+from transcode.pipeline import Pipeline
+from transcode.progress import Finished, Notice, OnProgress, Progress, Started
+from transcode.publish import Publication
+from transcode.report import Report, StreamSummary
+from transcode.runtime import ChosenRuntime, choose_runtime
+from transcode.sink import Sink, container_format
+from transcode.source import Source
+from transcode.verify import Expected, verify, video_tags
+
+__all__ = ["run"]
+
+_TICK_SECONDS = 0.1
+_FULL_HD_PIXELS = 1920 * 1080
+
+
+def run(
+    source: Job | str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> Report:
+    """Transcode, and return what was done.
+
+    Parameters
+    ----------
+    source : Job, str or path-like
+        A whole job; or what to read, with ``target`` and ``options``.
+    target : str or path-like, optional
+        What to write.
+    on_progress : callable, optional
+        Called in this thread with each `transcode.progress.Event`. What it raises ends the run.
+    **options
+        Fields of `Job` and `Output`: ``filters``, ``vf``, ``start``, ``duration``, ``device``,
+        ``verify``, ``damaged``, ``overwrite``, ``format``, ``video``, ``audio``.
+
+    Raises
+    ------
+    XTranscodeError
+        The job cannot be done. Nothing is left behind, and an old target is as it was.
+
+    Examples
+    --------
+    >>> report = run("talk.mp4", "gray.mp4", filters=["rgb_to_grayscale"])  # doctest: +SKIP
+    """
+    if isinstance(source, Job):
+        if target is not None or options:
+            raise TypeError("a Job holds its target and options; pass it alone")
+        job = source
+    else:
+        job = _make_job(source, target, options)
+    return _Run(job, on_progress or (lambda event: None)).run()
+
+
+def _make_job(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None,
+    options: dict[str, Any],
+) -> Job:
+    if target is None:
+        raise TypeError("run needs a target: run(source, target), or run(job)")
+    kinds = {"format": None, "video": VideoOptions(), "audio": AudioOptions()}
+    of_output = {key: options.pop(key, default) for key, default in kinds.items()}
+    return Job(source=source, outputs=(Output(target, **of_output),), **options)
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+        self._job = job
+        self._output = job.outputs[0]
+        self._tell = on_progress
+        self._notices = Notices()
+        self._told = 0
+        self._started = time.perf_counter()
+        self._announced = False
+        self._kernels: list[KernelStep] = []
+        self._runtime: ChosenRuntime | None = None
+
+    def run(self) -> Report:
+        # Whatever can be found wrong without reading a frame is found before anything is opened.
+        codec = find_encoder(self._output.video.codec, "video")
+        if self._output.audio.codec not in ("copy", "none"):
+            find_encoder(self._output.audio.codec, "audio")
+        container_format(self._output)
+        calls = [parse_call(text) for text in self._job.filters]
+        if calls or self._job.device not in ("auto", "cpu"):
+            self._runtime = choose_runtime(self._job.device)
+        with contextlib.ExitStack() as stack:
+            source = self._open_source()
+            stack.callback(source.close)
+            publication = self._prepare_output(stack)
+            steps = self._steps(codec, source, calls)
+            pipeline = Pipeline(
+                self._job,
+                source,
+                steps,
+                location="pipe:1" if publication is None else str(publication.temporary),
+                encoder_threads=0,
+                notices=self._notices,
+            )
+            pipeline.run(lambda: self._tick(source, pipeline), _TICK_SECONDS)
+            self._tick(source, pipeline)
+            assert pipeline.sink is not None
+            verified = self._verify(publication, source, pipeline.sink)
+            if publication is not None:
+                publication.commit()
+            report = self._report(source, pipeline, verified)
+        self._tell_notices()
+        self._tell(Finished(report))
+        return report
+
+    def _open_source(self) -> Source:
+        return Source(
+            str(self._job.source),
+            start=self._job.start,
+            duration=self._job.duration,
+            keep_damaged=self._job.damaged == "keep",
+            threads=decoder_threads(),
+            notices=self._notices,
+        )
+
+    def _prepare_output(self, stack: contextlib.ExitStack) -> Publication | None:
+        if self._output.is_stdout:
+            return None
+        publication = Publication(
+            str(self._output.path), source=str(self._job.source), overwrite=self._job.overwrite
+        )
+        stack.callback(publication.abort)
+        return publication
+
+    def _steps(self, codec: Codec, source: Source, calls: list[Any]) -> list[Step]:
+        video = self._output.video
+        steps: list[Step] = []
+        if self._job.vf is not None:
+            steps.append(GraphStep(self._job.vf, rate=source.rate, notices=self._notices))
+        for kernel, parameters in calls:
+            assert self._runtime is not None
+            self._kernels.append(
+                KernelStep(
+                    kernel,
+                    parameters,
+                    self._runtime.runtime,
+                    codec=codec,
+                    pix_fmt=video.pix_fmt,
+                    notices=self._notices,
+                )
+            )
+        fit = FitStep(codec, video, rate=source.rate, notices=self._notices)
+        return [*steps, *self._kernels, fit]
+
+    def _tick(self, source: Source, pipeline: Pipeline) -> None:
+        """Tell what is new; called from the thread that called `run`."""
+        sink = pipeline.sink
+        if sink is not None and not self._announced:
+            self._announced = True
+            self._tell(
+                Started(
+                    source=source.summary(),
+                    output=_summary(self._output, sink, None),
+                    device=self._runtime.description if self._runtime else "",
+                    route=self._route(),
+                    total_frames=self._total_frames(source),
+                )
+            )
+        self._tell_notices()
+        if self._announced:
+            assert sink is not None
+            self._tell(self._progress(source, pipeline, sink))
+
+    def _tell_notices(self) -> None:
+        messages = self._notices.messages
+        for message in messages[self._told :]:
+            self._tell(Notice(message))
+        self._told = len(messages)
+
+    def _progress(self, source: Source, pipeline: Pipeline, sink: Sink) -> Progress:
+        elapsed = time.perf_counter() - self._started
+        encoded = pipeline.frames_encoded
+        total = self._total_frames(source)
+        fps = encoded / elapsed if elapsed else 0.0
+        left = None if total is None or not fps else max(total - encoded, 0) / fps
+        return Progress(
+            frames_decoded=source.frames_decoded,
+            frames_encoded=encoded,
+            total_frames=total,
+            fps=fps,
+            kernel_ms=self._kernel_ms(),
+            eta_seconds=left,
+            bytes_written=sink.nbytes,
+        )
+
+    def _total_frames(self, source: Source) -> int | None:
+        if self._output.video.fps is None:
+            return source.total_frames
+        seconds = source.seconds
+        return None if seconds is None else round(seconds * self._output.video.fps)
+
+    def _kernel_ms(self) -> float | None:
+        frames = max((step.frames for step in self._kernels), default=0)
+        return 1000 * sum(step.seconds for step in self._kernels) / frames if frames else None
+
+    def _route(self) -> str:
+        return self._kernels[0].route if self._kernels else ""
+
+    def _verify(self, publication: Publication | None, source: Source, sink: Sink) -> VerifyMode:
+        if publication is None:
+            if self._job.verify != "none":
+                self._notices.add("standard output cannot be verified")
+            return "none"
+        if self._job.verify != "none":
+            verify(
+                str(publication.temporary),
+                _expected(str(self._output.path), sink),
+                decode=self._job.verify == "full",
+                check=self._tell_notices,
+                notices=self._notices,
+            )
+        return self._job.verify
+
+    def _report(self, source: Source, pipeline: Pipeline, verified: VerifyMode) -> Report:
+        sink = pipeline.sink
+        assert sink is not None
+        elapsed = time.perf_counter() - self._started
+        nbytes = None if self._output.is_stdout else Path(str(self._output.path)).stat().st_size
+        times = sink.times
+        seconds = float((max(times) - min(times)) * sink.time_base) if times else 0.0
+        rate = sink.encoder.stream.codec_context.framerate
+        return Report(
+            source=source.summary(),
+            output=_summary(self._output, sink, nbytes),
+            frames=sink.frames,
+            frames_decoded=source.frames_decoded,
+            duration_seconds=seconds + (float(1 / rate) if rate else 0.0),
+            elapsed_seconds=elapsed,
+            fps=sink.frames / elapsed,
+            device=self._runtime.description if self._runtime else "",
+            route=self._route(),
+            bytes_copied=sum(step.bytes_copied for step in self._kernels),
+            kernel_ms=self._kernel_ms(),
+            stage_seconds=pipeline.stage_seconds,
+            verified=verified,
+            notices=self._notices.messages,
+        )
+
+
+def decoder_threads() -> int:
+    """Return how many threads to decode with: half the cores, for the encoder needs the others."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def _summary(output: Output, sink: Sink, nbytes: int | None) -> StreamSummary:
+    context = sink.encoder.stream.codec_context
+    rate: Fraction | None = context.framerate or None
+    return StreamSummary(
+        path=str(output.path),
+        container=sink.format.name,
+        codec=context.name,
+        pix_fmt=context.pix_fmt or "unknown",
+        width=context.width,
+        height=context.height,
+        rate=rate,
+        matrix=matrix_name(context.colorspace),
+        nbytes=nbytes,
+    )
+
+
+def _expected(path: str, sink: Sink) -> Expected:
+    stream = sink.encoder.stream
+    return Expected(
+        path=path,
+        times=sink.times,
+        time_base=sink.time_base,
+        codec=stream.codec_context.codec.canonical_name,
+        width=stream.codec_context.width,
+        height=stream.codec_context.height,
+        tags=video_tags(stream),
+        streams=sink.streams,
+    )
