@@ -18,8 +18,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bridges.backends.ffmpeg import field_order, sample_aspect_ratio
+from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
 from transcode.ffmpeg_log import captured_log
+from transcode.hdr import PARAMETER_OPTIONS, hdr_parameters
 from transcode.job import AudioOptions, VideoOptions
 from transcode.notices import Notices
 from transcode.timing import rescale
@@ -159,6 +161,7 @@ class VideoEncoder(_Encoder):
         context.time_base = self.stream.time_base = self._clock
         if aspect := sample_aspect_ratio(first):
             context.sample_aspect_ratio = aspect
+            set_stream_aspect_ratio(self.stream, aspect)
         context.color_range, context.colorspace = first.color_range, first.colorspace
         context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
         context.thread_count = threads
@@ -168,7 +171,7 @@ class VideoEncoder(_Encoder):
             context.gop_size = options.gop_size
         context.flags |= Flags.frame_duration
         self._set_field_order(first, notices)
-        self._open(_private_options(options))
+        self._open(self._private_options(first, options, notices))
         self._last: int | None = None
 
     def _set_field_order(self, first: VideoFrame, notices: Notices) -> None:
@@ -181,6 +184,28 @@ class VideoEncoder(_Encoder):
             return
         context.field_order = order
         context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+
+    def _private_options(
+        self, first: VideoFrame, options: VideoOptions, notices: Notices
+    ) -> dict[str, str]:
+        name = self.stream.codec_context.name
+        given = {"preset": options.preset, "profile": options.profile}
+        result = {key: value for key, value in given.items() if value is not None}
+        if options.crf is not None:
+            result["crf"] = f"{options.crf:g}"
+        result.update(options.options)
+        hdr = hdr_parameters(name, first)
+        if hdr is None:
+            notices.add(f"HDR metadata dropped, which {name} cannot take")
+        parameters = dict(hdr or {})
+        if name == "libx265":
+            parameters["log-level"] = "error"  # Else it writes to the terminal on its own.
+        if parameters:
+            # What the user says comes last and wins.
+            option = PARAMETER_OPTIONS[name]
+            pairs = [f"{key}={value}" for key, value in parameters.items()]
+            result[option] = ":".join([*pairs, *filter(None, [result.get(option)])])
+        return result
 
     def send_frame(self, frame: VideoFrame | None) -> Status:
         """Encode a frame, or flush at None.
@@ -242,14 +267,6 @@ def _add_stream(container: OutputContainer, name: str, rate: Fraction | None) ->
 def _hint(container: OutputContainer) -> str:
     fitting = container.default_video_codec
     return f"its usual video codec is {fitting}" if fitting != "none" else "it holds no video"
-
-
-def _private_options(options: VideoOptions) -> dict[str, str]:
-    given = {"preset": options.preset, "profile": options.profile}
-    result = {key: value for key, value in given.items() if value is not None}
-    if options.crf is not None:
-        result["crf"] = f"{options.crf:g}"
-    return {**result, **options.options}
 
 
 class AudioEncoder(_Encoder):
