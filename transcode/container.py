@@ -1,5 +1,6 @@
 """Opening an input, and libav's errors in words: the one seam to libav's demuxers."""
 
+import errno
 import os
 import stat
 import threading
@@ -44,6 +45,8 @@ def error_text(path: str, error: BaseException) -> str:
     for kind, words in _WORDS:
         if isinstance(error, kind):
             return words
+    if getattr(error, "errno", None) == errno.EBADF:
+        return "is closed"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     text = str(text).removeprefix(f"{path}: ").strip().rstrip(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
@@ -123,7 +126,7 @@ def _status(path: str) -> os.stat_result | None:
         status = os.fstat(0) if path == "-" else os.stat(path)
     except (OSError, ValueError) as error:
         if path == "-":
-            raise SourceError("standard input is closed") from error
+            raise SourceError("standard input: is closed") from error
         if isinstance(error, ValueError):
             raise SourceError(f"{path!r} is no file name") from error
         return None

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
 from av.codec.codec import Codec
 from av.codec.context import Flags
-from av.container import OutputContainer
-from av.packet import Packet
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from bridges.backends.ffmpeg import field_order, sample_aspect_ratio
 from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
 from transcode.ffmpeg_log import captured_log
 from transcode.hdr import PARAMETER_OPTIONS, hdr_parameters
-from transcode.job import AudioOptions, VideoOptions
-from transcode.notices import Notices
 from transcode.timing import rescale
 from xma_plugins.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from transcode.job import AudioOptions, VideoOptions
+    from transcode.notices import Notices
 
 __all__ = ["AudioEncoder", "VideoEncoder", "find_encoder"]
 
@@ -257,7 +261,7 @@ def _clock(name: str, first: VideoFrame, rate: Fraction | None, notices: Notices
 
 def _add_stream(container: OutputContainer, name: str, rate: Fraction | None) -> VideoStream:
     try:
-        return container.add_stream(name, rate=rate)  # type: ignore[call-overload,no-any-return]
+        return cast("VideoStream", container.add_stream(name, rate=rate))
     except ValueError as error:
         raise EncodeError(
             f"{container.format.name} cannot hold {name}: {_hint(container)}"

@@ -10,8 +10,8 @@ from av.filter.filter import Filter
 from av.video.frame import VideoFrame
 
 from bridges.backends.ffmpeg import sample_aspect_ratio
-from transcode.ffmpeg_log import captured_log
 from transcode.errors import FilterError
+from transcode.ffmpeg_log import captured_log
 from transcode.notices import Notices
 
 __all__ = ["GraphStep", "Step", "parse_chain"]

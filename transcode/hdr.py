@@ -7,6 +7,8 @@ from fractions import Fraction
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
+from bridges.backends.ffmpeg import side_data
+
 __all__ = ["PARAMETER_OPTIONS", "hdr_parameters"]
 
 PARAMETER_OPTIONS = {
@@ -57,29 +59,30 @@ def hdr_parameters(codec: str, frame: VideoFrame) -> dict[str, str] | None:
 
 def _mastering_display(frame: VideoFrame) -> Mapping[str, tuple[Fraction, Fraction]] | None:
     """Read ``AVMasteringDisplayMetadata``: points as (x, y), luminance as (max, min) in cd/m2."""
-    if Type.MASTERING_DISPLAY_METADATA not in frame.side_data:
+    data = side_data(frame, Type.MASTERING_DISPLAY_METADATA)
+    if data is None:
         return None
-    *numbers, has_primaries, has_luminance = struct.unpack(
-        "=22i", bytes(frame.side_data[Type.MASTERING_DISPLAY_METADATA])[:88]
-    )
+    *numbers, has_primaries, has_luminance = struct.unpack_from("=22i", data)
     if not (has_primaries and has_luminance):
         return None
-    values = [Fraction(a, b) if b else Fraction(0) for a, b in zip(*[iter(numbers)] * 2, strict=True)]
-    points = dict(zip(("R", "G", "B", "WP"), zip(*[iter(values[:8])] * 2, strict=True), strict=True))
-    return {**points, "L": (values[9], values[8])}
+    values = [
+        Fraction(above, below) if below else Fraction(0)
+        for above, below in zip(numbers[::2], numbers[1::2], strict=True)
+    ]
+    points = zip(values[:8:2], values[1:8:2], strict=True)
+    return {**dict(zip(("R", "G", "B", "WP"), points, strict=True)), "L": (values[9], values[8])}
 
 
 def _content_light(frame: VideoFrame) -> tuple[int, int] | None:
     """Read ``AVContentLightMetadata``: MaxCLL and MaxFALL in cd/m2."""
-    if Type.CONTENT_LIGHT_LEVEL not in frame.side_data:
+    data = side_data(frame, Type.CONTENT_LIGHT_LEVEL)
+    if data is None:
         return None
-    max_cll, max_fall = struct.unpack("=2I", bytes(frame.side_data[Type.CONTENT_LIGHT_LEVEL])[:8])
+    max_cll, max_fall = struct.unpack_from("=2I", data)
     return max_cll, max_fall
 
 
-def _display_text(
-    display: Mapping[str, tuple[Fraction, Fraction]], *, as_decimals: bool
-) -> str:
+def _display_text(display: Mapping[str, tuple[Fraction, Fraction]], *, as_decimals: bool) -> str:
     text = ""
     for name in ("G", "B", "R", "WP", "L"):
         units = _LUMINANCE_UNITS if name == "L" else _CHROMATICITY_UNITS

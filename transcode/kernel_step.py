@@ -16,8 +16,7 @@ from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, copy_properties, frame_info
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
 from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
-from bridges.kernels import Kernel
-from bridges.kernels.runtime import Runtime
+from bridges.kernels import Kernel, Runtime
 from bridges.mapper import HopCount
 from bridges.pool import BufferPool
 from transcode.colour import gray_carrier, neutral_chroma

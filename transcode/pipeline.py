@@ -5,21 +5,25 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from transcode.channel import Channel, Stop, Stopped
 from transcode.errors import SourceError
-from transcode.filters import Step
-from transcode.job import Job
-from transcode.notices import Notices
 from transcode.sink import Sink
-from transcode.source import Source
 from xma_plugins.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from fractions import Fraction
+
+    from av.packet import Packet
+
+    from transcode.filters import Step
+    from transcode.job import Job
+    from transcode.notices import Notices
+    from transcode.source import Source
 
 __all__ = ["Pipeline"]
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from bridges.backends.cpu import CPUContext
 from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
-from bridges.kernels.runtime import Runtime
+from bridges.kernels import Runtime, create_runtime
 
 __all__ = ["ChosenRuntime", "choose_runtime"]
 
@@ -57,18 +58,15 @@ def choose_runtime(device: str) -> ChosenRuntime:
 
 def _opencl(selector: str, why: str) -> ChosenRuntime:
     from bridges.backends.opencl import OpenCLContext
-    from bridges.kernels.opencl import OpenCLRuntime
 
     context = OpenCLContext.create(selector)
     if why and context.device.kind != "gpu":
         why += ": no GPU found"
-    return ChosenRuntime(OpenCLRuntime(context), _describe(f"opencl: {context.name}", why))
+    return ChosenRuntime(create_runtime(context), _describe(f"opencl: {context.name}", why))
 
 
 def _numpy(why: str) -> ChosenRuntime:
-    from bridges.kernels.numpy import NumPyRuntime
-
-    return ChosenRuntime(NumPyRuntime(), _describe("cpu: NumPy", why))
+    return ChosenRuntime(create_runtime(CPUContext()), _describe("cpu: NumPy", why))
 
 
 def _describe(name: str, why: str) -> str:

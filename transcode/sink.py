@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import io
 from array import array
-from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
-from av.audio.stream import AudioStream
-from av.container import OutputContainer
 from av.format import ContainerFormat
-from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Disposition, Stream
-from av.video.frame import VideoFrame
+from av.stream import Disposition
 
+from bridges.backends.ffmpeg import side_data
 from transcode.container import error_text
 from transcode.encoder import AudioEncoder, VideoEncoder
 from transcode.errors import EncodeError, JobError, OutputError
 from transcode.ffmpeg_log import captured_log
-from transcode.job import Output
-from transcode.notices import Notices
-from transcode.source import Source
 from transcode.timing import to_ticks
 from xma_plugins.status import Status
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+    from av.container.core import Chapter
+    from av.packet import Packet
+    from av.stream import Stream
+    from av.video.frame import VideoFrame
+
+    from transcode.job import Output
+    from transcode.notices import Notices
+    from transcode.source import Source
 
 __all__ = ["Sink", "container_format"]
 
@@ -118,7 +125,7 @@ class Sink:
             for stream in source.others:
                 self._add(stream)
             self._describe_container()
-            kinds = [stream.type for stream in self.container.streams]
+            kinds = [str(stream.type) for stream in self.container.streams]
             self.streams = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
             self._write_header()
         except BaseException:
@@ -134,9 +141,9 @@ class Sink:
         stream = self.encoder.stream
         stream.disposition = self._source.video.disposition
         stream.metadata.update(_content(self._source.video.metadata))
-        if SideDataType.DISPLAYMATRIX in first.side_data:
-            matrix = memoryview(bytes(first.side_data[SideDataType.DISPLAYMATRIX])).cast("i")
-            stream.set_display_matrix(list(matrix))
+        matrix = side_data(first, SideDataType.DISPLAYMATRIX)
+        if matrix is not None:
+            stream.set_display_matrix(list(memoryview(matrix).cast("i")))
 
     def _add(self, stream: Stream) -> None:
         if stream.type == "audio" and self._output.audio.codec != "copy":
@@ -166,17 +173,17 @@ class Sink:
 
     def _describe_container(self) -> None:
         self.container.metadata.update(_content(self._source.container.metadata))
-        chapters = []
-        for chapter in self._source.container.chapters():
-            time_base = chapter["time_base"]
-            assert time_base is not None
-            shift = to_ticks(self._source.shift, time_base)
-            moved = {**chapter, "start": chapter["start"] - shift, "end": chapter["end"] - shift}
-            if moved["end"] > 0:
-                moved["start"] = max(moved["start"], 0)
-                chapters.append(moved)
+        chapters = list(filter(None, map(self._moved, self._source.container.chapters())))
         if chapters:
-            self.container.set_chapters(chapters)  # type: ignore[arg-type]
+            self.container.set_chapters(chapters)
+
+    def _moved(self, chapter: Chapter) -> Chapter | None:
+        """Return a chapter in the output's times, or None where it lies before the start."""
+        assert chapter["time_base"] is not None
+        shift = to_ticks(self._source.shift, chapter["time_base"])
+        moved = chapter.copy()
+        moved["start"], moved["end"] = max(chapter["start"] - shift, 0), chapter["end"] - shift
+        return moved if moved["end"] > 0 else None
 
     def _write_header(self) -> None:
         with captured_log() as log:
@@ -264,7 +271,7 @@ def _describe(source: Stream, target: Stream) -> None:
 
 
 def _codec_name(stream: Stream) -> str:
-    if stream.codec_context is None:
+    if stream.type in ("attachment", "data"):
         return stream.metadata.get("filename", "of unknown kind")
     return stream.codec_context.codec.canonical_name
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from bridges.backends.ffmpeg import set_sample_aspect_ratio
 from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
 from transcode.errors import SourceError
-from transcode.notices import Notices
 from transcode.report import StreamSummary
 from transcode.timing import FrameClock, to_ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.video.stream import VideoStream
+
+    from transcode.notices import Notices
 
 __all__ = ["Source"]
 
@@ -97,7 +101,7 @@ class Source:
         return chosen
 
     def _configure_decoder(self, threads: int) -> None:
-        self.video.thread_type = "FRAME" if threads > 1 else "SLICE"  # type: ignore[assignment]
+        self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
         self.video.thread_count = threads
         self.time_base = self.video.time_base or Fraction(1, 90000)
         self.rate = self.video.average_rate or self.video.guessed_rate
@@ -233,12 +237,13 @@ class Source:
 
     def _seek(self, margin: int | None) -> bool:
         """Go to a key frame ``margin`` seconds before the start, or to the beginning for None."""
-        assert margin is None or self._start is not None
         if margin is None and self._start is None:
             return True
-        target = self._origin if margin is None else self._start - margin  # type: ignore[operator]
-        if margin is not None and target <= self._origin:
-            return False
+        target = self._origin
+        if margin is not None and self._start is not None:
+            target = self._start - margin
+            if target <= self._origin:
+                return False
         try:
             self.container.seek(to_ticks(target, self.time_base), stream=self.video)
         except av.FFmpegError as error:

@@ -3,9 +3,8 @@
 import contextlib
 import os
 import time
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from av.codec.codec import Codec
 
@@ -25,6 +24,9 @@ from transcode.runtime import ChosenRuntime, choose_runtime
 from transcode.sink import Sink, container_format
 from transcode.source import Source
 from transcode.verify import Expected, verify, video_tags
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = ["run"]
 

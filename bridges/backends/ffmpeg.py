@@ -1,10 +1,11 @@
 """FFmpeg's memory: the planes of an AVFrame, through PyAV."""
 
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
 from bridges.backends.probe import Probe
@@ -14,6 +15,11 @@ from bridges.formats import pixel_format
 from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
 from bridges.native.libavutil import AVFrame, av_error, frame_pointer, library
 from bridges.tensor import MemoryType, Tensor, TensorInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from av.buffer import Buffer
 
 __all__ = [
     "FFmpegContext",
@@ -25,6 +31,7 @@ __all__ = [
     "probe",
     "sample_aspect_ratio",
     "set_sample_aspect_ratio",
+    "side_data",
 ]
 
 
@@ -176,6 +183,13 @@ def sample_aspect_ratio(frame: VideoFrame) -> Fraction | None:
     """Return a frame's pixels' width over height; None where it is unknown."""
     width, height = AVFrame.from_address(frame_pointer(frame)).sample_aspect_ratio
     return Fraction(width, height) if width > 0 and height > 0 else None
+
+
+def side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
+    """Return one kind of a frame's side data, as the C structure that libavutil defines for it."""
+    # PyAV's type hints know one kind only.
+    everything = cast("Mapping[SideDataType, Buffer]", frame.side_data)
+    return bytes(everything[kind]) if kind in everything else None
 
 
 _INTERLACED, _TOP_FIELD_FIRST = 1 << 3, 1 << 4

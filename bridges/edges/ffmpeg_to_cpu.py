@@ -17,6 +17,6 @@ def ffmpeg_to_cpu(
     """Map one plane; a READ mapping cannot be written to."""
     info = source.info
     memory = (ctypes.c_uint8 * info.span).from_address(source.handle("data"))
-    array = np.ndarray(info.shape, info.dtype, buffer=memory, strides=info.strides)
+    array = np.ndarray(info.shape, info.dtype, memoryview(memory), strides=info.strides)
     array.flags.writeable = bool(access & AccessMode.WRITE)
     return CPUTensor(array, context=context, parent=source)

@@ -1,0 +1,327 @@
+"""OpenCL's memory: buffers on the devices of any OpenCL runtime."""
+
+import ctypes
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyopencl as cl
+
+from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
+from bridges.backends.probe import Probe
+from bridges.context import Context
+from bridges.errors import DeviceError, DeviceNotFoundError
+from bridges.tensor import MemoryType, Tensor, TensorInfo
+
+__all__ = [
+    "OpenCLContext",
+    "OpenCLDevice",
+    "OpenCLTensor",
+    "devices",
+    "host_bytes",
+    "opencl_errors",
+    "probe",
+]
+
+_INSTALL = "pip install 'xtranscode[cpu]'"
+_NO_PLATFORM = -1001
+"""``CL_PLATFORM_NOT_FOUND_KHR`` of cl_khr_icd: the loader found no runtime."""
+
+
+@contextmanager
+def opencl_errors(action: str) -> Iterator[None]:
+    """Translate pyopencl's errors; ``action`` completes "OpenCL cannot ...".
+
+    Raises
+    ------
+    DeviceError
+        The runtime reported a failure.
+    """
+    try:
+        yield
+    except cl.Error as error:
+        raise DeviceError(f"OpenCL cannot {action}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCLDevice:
+    """One device of one OpenCL platform.
+
+    Attributes
+    ----------
+    platform_index, device_index : int
+        As a selector names them: ``"0:1"``.
+    platform, name, vendor, driver_version : str
+        As the runtime reports them.
+    kind : str
+        ``"gpu"``, ``"cpu"`` or ``"accelerator"``.
+    shares_host_memory : bool
+        Whether its kernels read and write host memory in place.
+    """
+
+    platform_index: int
+    device_index: int
+    platform: str
+    name: str
+    vendor: str
+    kind: str
+    driver_version: str
+    shares_host_memory: bool
+
+    def __str__(self) -> str:
+        where = f"{self.platform_index}:{self.device_index}"
+        return f"{where} {self.platform}: {self.name} ({self.kind}, driver {self.driver_version})"
+
+
+_KINDS = {cl.device_type.GPU: "gpu", cl.device_type.CPU: "cpu"}
+_PREFERENCE = ("gpu", "cpu", "accelerator")
+_listing = threading.Lock()
+
+
+def _describe(device: Any, platform_index: int, device_index: int) -> OpenCLDevice:
+    kind = next((name for bit, name in _KINDS.items() if device.type & bit), "accelerator")
+    return OpenCLDevice(
+        platform_index=platform_index,
+        device_index=device_index,
+        platform=device.platform.name.strip(),
+        name=device.name.strip(),
+        vendor=device.vendor.strip(),
+        kind=kind,
+        driver_version=device.driver_version.strip(),
+        # A GPU with unified memory still copies a host pointer that is not aligned to its pages
+        # or cache lines, silently; video planes seldom are.
+        shares_host_memory=kind == "cpu",
+    )
+
+
+@functools.cache
+def _found() -> tuple[tuple[OpenCLDevice, Any], ...]:
+    """Return every device with its native object, in the runtime's order."""
+    with vendor_folder():
+        try:
+            platforms = cl.get_platforms()
+        except cl.Error as error:
+            if error.code == _NO_PLATFORM:
+                return ()
+            raise DeviceError(f"OpenCL cannot list its platforms: {error}") from error
+    found = []
+    for platform_index, platform in enumerate(platforms):
+        try:
+            native = platform.get_devices()
+        except cl.Error as error:
+            if error.code == cl.status_code.DEVICE_NOT_FOUND:
+                continue
+            raise DeviceError(f"OpenCL cannot list {platform.name}'s devices: {error}") from error
+        found += [
+            (_describe(device, platform_index, index), device)
+            for index, device in enumerate(native)
+        ]
+    return tuple(found)
+
+
+def _listed() -> tuple[tuple[OpenCLDevice, Any], ...]:
+    with _listing:
+        return _found()
+
+
+def devices() -> tuple[OpenCLDevice, ...]:
+    """Return every OpenCL device of this machine, in the runtimes' own order.
+
+    Raises
+    ------
+    DeviceError
+        A runtime failed while it listed its devices.
+    """
+    return tuple(device for device, _ in _listed())
+
+
+def _absence() -> tuple[str, str]:
+    """Return why there is no device at all, and what to do."""
+    library = wheel_library()
+    if library is None:
+        return "no OpenCL runtime is installed", _INSTALL
+    failure = load_failure(library)
+    if failure:
+        return f"the OpenCL runtime {library} does not load: {failure}", (
+            "pip install intel-cmplr-lib-rt" if "cannot open shared object" in failure else _INSTALL
+        )
+    return (
+        f"OpenCL found no device, though {library} is there; OCL_ICD_VENDORS hides it, or OpenCL "
+        "was first used before bridges.backends.opencl"
+    ), "unset OCL_ICD_VENDORS OCL_ICD_FILENAMES"
+
+
+def _choose(selector: str) -> tuple[OpenCLDevice, Any]:
+    found = _listed()
+    if not found:
+        reason, remedy = _absence()
+        raise DeviceNotFoundError(f"no OpenCL device {selector!r}: {reason}; try: {remedy}")
+    platform, _, device = selector.partition(":")
+    matching = [
+        (entry, native)
+        for entry, native in found
+        if (
+            str(entry.platform_index) == platform
+            if platform.isdecimal()
+            else platform.lower() in entry.platform.lower()
+        )
+        and device in ("", str(entry.device_index))
+    ]
+    if not matching:
+        there = "; ".join(str(entry) for entry, _ in found)
+        raise DeviceNotFoundError(
+            f"no OpenCL device {selector!r}; there is {there}. Name one as platform:device, such "
+            f"as opencl:{found[0][0].platform_index}:{found[0][0].device_index}, or by a part of "
+            "its platform's name"
+        )
+    return min(matching, key=lambda pair: _PREFERENCE.index(pair[0].kind))
+
+
+class OpenCLTensor(Tensor):
+    """A block of samples in an OpenCL buffer.
+
+    Parameters
+    ----------
+    buffer : pyopencl.Buffer
+        The samples start at its first byte.
+    address : int, optional
+        Of the host memory that the buffer shares; 0 where it has memory of its own.
+    keep : object, optional
+        What else must live as long as the buffer, such as the owner of that host memory.
+    info, context, parent, on_close
+        As for `Tensor`.
+    """
+
+    memory_type = MemoryType.OPENCL
+
+    def __init__(
+        self,
+        buffer: cl.Buffer,
+        info: TensorInfo,
+        *,
+        address: int = 0,
+        keep: object | None = None,
+        **tensor: Any,
+    ) -> None:
+        super().__init__(info, **tensor)
+        self._buffer: cl.Buffer | None = buffer
+        self._keep = keep
+        self.address = address
+
+    @property
+    def native(self) -> cl.Buffer:
+        """The ``cl_mem``, as pyopencl's object."""
+        return self.handle("cl_mem")
+
+    def _handles(self) -> dict[str, Any]:
+        return {"cl_mem": self._buffer}
+
+    def _release(self) -> None:
+        self._buffer = None
+        self._keep = None
+
+
+class OpenCLContext(Context):
+    """One OpenCL device, with one in-order queue.
+
+    Parameters
+    ----------
+    device : OpenCLDevice
+        What `devices` tells of it.
+    native : pyopencl.Device
+        The device itself.
+
+    Attributes
+    ----------
+    device : OpenCLDevice
+        The device chosen.
+    """
+
+    memory_type = MemoryType.OPENCL
+
+    def __init__(self, device: OpenCLDevice, native: cl.Device) -> None:
+        super().__init__()
+        self.device = device
+        self.name = f"{device.platform}: {device.name}"
+        self.shares_host_memory = device.shares_host_memory
+        with opencl_errors(f"open {device}"):
+            context = cl.Context([native])
+            self._native: dict[str, Any] = {
+                "cl_context": context,
+                "cl_device": native,
+                "cl_queue": cl.CommandQueue(context),
+            }
+
+    @classmethod
+    def create(cls, selector: str = "") -> "OpenCLContext":
+        """Open a device.
+
+        Parameters
+        ----------
+        selector : str
+            ``"0"`` (a platform), ``"0:1"`` (a device of it), a part of a platform's name, or empty
+            for the best device there is: a GPU before a CPU.
+
+        Raises
+        ------
+        DeviceNotFoundError
+            There is no such device; the message lists those there are, or what to install.
+        DeviceError
+            The runtime cannot open the device.
+        """
+        return cls(*_choose(selector))
+
+    @property
+    def native(self) -> cl.Context:
+        """The ``cl_context``, as pyopencl's object."""
+        return self.handle("cl_context")
+
+    @property
+    def queue(self) -> cl.CommandQueue:
+        """The in-order queue that mappings and kernels share."""
+        return self.handle("cl_queue")
+
+    def _handles(self) -> dict[str, Any]:
+        return self._native
+
+    def allocate(self, info: TensorInfo) -> OpenCLTensor:
+        """Return a tensor in a new buffer on the device; the samples start undefined.
+
+        Raises
+        ------
+        DeviceError
+            The device has too little memory.
+        """
+        with opencl_errors(f"allocate {info.span} bytes on {self.name}"):
+            buffer = cl.Buffer(self.native, cl.mem_flags.READ_WRITE, info.span)
+        return OpenCLTensor(buffer, info, context=self)
+
+    def close(self) -> None:
+        """Wait for the device and release it; may be repeated.
+
+        Tensors that are still open stay usable: each holds the native context itself.
+        """
+        if not self._closed:
+            with opencl_errors(f"finish the work on {self.name}"):
+                self.queue.finish()
+        super().close()
+        self._native = {}
+
+
+def host_bytes(address: int, nbytes: int) -> Any:
+    """Return host memory as a flat, writable buffer for pyopencl; it keeps nothing alive."""
+    return (ctypes.c_uint8 * nbytes).from_address(address)
+
+
+def probe() -> Probe:
+    """Report pyopencl and the devices that it finds."""
+    found = devices()
+    if not found:
+        reason, remedy = _absence()
+        return Probe("opencl", False, reason, remedy)
+    return Probe(
+        "opencl", True, f"pyopencl {cl.VERSION_TEXT}", devices=tuple(str(entry) for entry in found)
+    )

@@ -1,0 +1,87 @@
+"""OpenCL > CPU: a buffer as an array, in place where the device shares host memory."""
+
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from bridges.backends.cpu import CPUTensor
+from bridges.backends.opencl import OpenCLContext, opencl_errors
+from bridges.context import Context
+from bridges.routes import Copied, edge
+from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
+
+_FLAGS = {
+    AccessMode.READ: cl.map_flags.READ,
+    # Not WRITE_INVALIDATE_REGION: the padding between rows has to survive.
+    AccessMode.WRITE: cl.map_flags.WRITE,
+    AccessMode.READ_WRITE: cl.map_flags.READ | cl.map_flags.WRITE,
+}
+
+
+def _has_own_memory(source: Context, target: Context) -> str:
+    return "" if source.shares_host_memory else f"{source.name} has memory of its own"
+
+
+def _samples(memory: Any, info: TensorInfo, access: AccessMode) -> Any:
+    array = np.ndarray(info.shape, info.dtype, buffer=memory, strides=info.strides)
+    array.flags.writeable = bool(access & AccessMode.WRITE)
+    return array
+
+
+@edge(MemoryType.OPENCL, MemoryType.CPU, copies=False, refusal=_has_own_memory)
+def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
+    """Map one buffer in place; ``close()`` unmaps it, and its array must not be used after that.
+
+    Raises
+    ------
+    DeviceError
+        The runtime could not map the buffer.
+    """
+    device = source.context
+    assert isinstance(device, OpenCLContext)
+    queue, buffer, info = device.queue, source.handle("cl_mem"), source.info
+    with opencl_errors(f"map {info.span} bytes of {device.name}"):
+        memory, _ = cl.enqueue_map_buffer(
+            queue, buffer, _FLAGS[access], 0, (info.span,), np.uint8
+        )
+
+    def unmap() -> None:
+        with opencl_errors(f"unmap {info.span} bytes of {device.name}"):
+            memory.base.release(queue).wait()
+
+    return CPUTensor(
+        _samples(memory, info, access), context=context, parent=source, on_close=unmap
+    )
+
+
+@edge(MemoryType.OPENCL, MemoryType.CPU, copies=True)
+def download(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
+    """Copy one buffer to the host for READ, and back at ``close()`` for WRITE.
+
+    Raises
+    ------
+    DeviceError
+        A transfer failed.
+    """
+    device = source.context
+    assert isinstance(device, OpenCLContext)
+    queue, buffer, info = device.queue, source.handle("cl_mem"), source.info
+    memory = np.empty(info.span, np.uint8)
+    # What lies between rows goes back with them, so that it too has to be fetched first.
+    if access & AccessMode.READ or not info.is_contiguous:
+        with opencl_errors(f"copy {info.span} bytes from {device.name}"):
+            cl.enqueue_copy(queue, memory, buffer)
+        copied(info.span)
+
+    def upload() -> None:
+        with opencl_errors(f"copy {info.span} bytes to {device.name}"):
+            cl.enqueue_copy(queue, buffer, memory)
+        copied(info.span)
+
+    return CPUTensor(
+        _samples(memory, info, access),
+        context=context,
+        parent=source,
+        on_close=upload if access & AccessMode.WRITE else None,
+    )

@@ -1,0 +1,232 @@
+"""The arithmetic of gray: weights by matrix, and integers that every runtime computes alike.
+
+A code value ``c`` of n bits stands for the signal ``(c - black) / span``, where full range has
+``black = 0, span = 2**n - 1`` and limited range ``black = 16 * 2**(n-8), span = 219 * 2**(n-8)``
+(ITU-T H.273 clause 8.3; ITU-R BT.2100 table 9). Gray is
+``Y' = Kr R' + Kg G' + Kb B'`` of the nonlinear signals.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from bridges.errors import FormatError
+from bridges.formats import ColourModel, PixelFormat, pixel_format
+from bridges.frame import ColourRange, FrameInfo, Matrix
+from bridges.kernels.launch import Launch
+
+__all__ = ["Coefficients", "Weights", "coefficients", "launch", "output", "weights_for"]
+
+Weights = tuple[Fraction, Fraction, Fraction]
+"""Kr, Kg and Kb; they add up to one."""
+
+
+def _weights(red: str, blue: str) -> Weights:
+    return Fraction(red), 1 - Fraction(red) - Fraction(blue), Fraction(blue)
+
+
+_BT601 = _weights("0.299", "0.114")
+_BT2020 = _weights("0.2627", "0.0593")
+
+WEIGHTS: dict[Matrix, tuple[Weights, str]] = {
+    Matrix.BT709: (_weights("0.2126", "0.0722"), "BT.709"),
+    Matrix.FCC: (_weights("0.30", "0.11"), "FCC"),
+    Matrix.BT470BG: (_BT601, "BT.601"),
+    Matrix.SMPTE170M: (_BT601, "BT.601"),
+    Matrix.SMPTE240M: (_weights("0.212", "0.087"), "SMPTE 240M"),
+    Matrix.BT2020_NCL: (_BT2020, "BT.2020"),
+    Matrix.BT2020_CL: (_BT2020, "BT.2020"),
+}
+"""Kr, Kg, Kb by matrix: ITU-T H.273 table 4. They are those of ITU-R BT.709-6 item 3.2, of
+47 CFR 73.682 (a)(20), of ITU-R BT.601-7 item 2.5.1, of SMPTE ST 240, of ITU-R BT.2020-2
+table 4."""
+
+_BY_PRIMARIES = {
+    1: Matrix.BT709,
+    4: Matrix.FCC,
+    5: Matrix.BT470BG,
+    6: Matrix.SMPTE170M,
+    7: Matrix.SMPTE240M,
+    9: Matrix.BT2020_NCL,
+}
+"""The matrix of the system that each set of primaries belongs to: ITU-T H.273 tables 2 and 4."""
+
+
+def _matrix_for(info: FrameInfo) -> tuple[Matrix, str]:
+    colour = info.colour
+    if colour.matrix in WEIGHTS:
+        return colour.matrix, WEIGHTS[colour.matrix][1]
+    by_primaries = _BY_PRIMARIES.get(colour.primaries)
+    if by_primaries is not None:
+        return by_primaries, f"{WEIGHTS[by_primaries][1]} (by its primaries)"
+    untagged = colour.matrix in (Matrix.UNSPECIFIED, Matrix.RGB) and colour.primaries == 2
+    return Matrix.BT709, f"BT.709 (assumed: {'untagged' if untagged else 'no weights tagged'})"
+
+
+def weights_for(info: FrameInfo) -> tuple[Weights, str]:
+    """Return the weights of a picture's gray, and in words where they come from.
+
+    For RGB they are those of the matrix that the frame names, else of its primaries, else BT.709.
+    YUV and gray pictures carry their luma already: the weights then only tell what it was made
+    with.
+
+    Returns
+    -------
+    weights : tuple of Fraction
+        Kr, Kg, Kb.
+    text : str
+        Such as ``"BT.601"``, ``"BT.709 (assumed: untagged)"`` or ``"the picture's own luma"``.
+    """
+    matrix, text = _matrix_for(info)
+    if info.format.model is not ColourModel.RGB:
+        text = f"the picture's own luma, {text}"
+    return WEIGHTS[matrix][0], text
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """``gray = clamp((sum(weight * code) + bias) >> fraction, 0, highest)``.
+
+    Attributes
+    ----------
+    weights : tuple of int
+        One for luma; three, in the order R, G, B, for RGB.
+    bias : int
+        The black levels of both ends, and the half that makes the shift round half up.
+    fraction : int
+        Fractional bits of ``weights`` and ``bias``.
+    wide : bool
+        Whether sums need 64 bits; otherwise all fit a signed 32-bit integer.
+    highest : int
+        The highest code of the target.
+    identity : bool
+        Whether the stored samples are copied as they are.
+    """
+
+    weights: tuple[int, ...]
+    bias: int
+    fraction: int
+    wide: bool
+    highest: int
+    identity: bool
+
+
+def coefficients(source: FrameInfo, target: FrameInfo) -> Coefficients:
+    """Return the integers that turn a picture into gray.
+
+    Weights are rounded to nearest, and that of green takes what is left, so that neutral codes
+    are weighted exactly. Their error is below 0.05 of a target code, so that gray is within 0.55
+    of the exact value, and white is the peak.
+
+    Parameters
+    ----------
+    source, target : FrameInfo
+        Formats, ranges and, for RGB, the colour tags that choose the weights.
+
+    Raises
+    ------
+    FormatError
+        A YUV format is tagged with matrix 0: its planes hold G, B and R.
+    """
+    matrix = Matrix.UNSPECIFIED
+    if source.format.model is ColourModel.RGB:
+        matrix = _matrix_for(source)[0]
+    elif source.colour.matrix is Matrix.RGB and _is_444(source.format):
+        raise FormatError(
+            f"a {source.format.name} picture tagged with matrix 0 holds G, B and R, not luma; "
+            "convert it to gbrp first or correct its tag"
+        )
+    return _coefficients(
+        source.format.name, source.is_full_range, target.format.name, target.is_full_range, matrix
+    )
+
+
+def _is_444(layout: PixelFormat) -> bool:
+    return len(layout.planes) > 1 and all(
+        plane.log2_width == plane.log2_height == 0 for plane in layout.planes
+    )
+
+
+def _black_and_span(bits: int, full: bool) -> tuple[int, int]:
+    return (0, (1 << bits) - 1) if full else (16 << bits - 8, 219 << bits - 8)
+
+
+@functools.lru_cache(maxsize=256)
+def _coefficients(
+    source_name: str, source_full: bool, target_name: str, target_full: bool, matrix: Matrix
+) -> Coefficients:
+    source, target = pixel_format(source_name), pixel_format(target_name)
+    black_in, span_in = _black_and_span(source.bits, source_full)
+    black_out, span_out = _black_and_span(target.bits, target_full)
+    # 32 bits hold the sums, whose highest is 255/219 of the target's peak, and leave weights with
+    # an error below 3/2 * 2**(bits_in + bits_out - 30), which up to 24 bits is below 1/40.
+    wide = source.bits + target.bits > 24
+    fraction = 40 if wide else 30 - target.bits
+    unit = Fraction(span_out << fraction, span_in)
+    total = round(unit)
+    weights: tuple[int, ...] = (total,)
+    if source.model is ColourModel.RGB:
+        red, _, blue = (round(unit * weight) for weight in WEIGHTS[matrix][0])
+        weights = (red, total - red - blue, blue)
+    same_code = (source.bits, source.shift, source_full) == (target.bits, target.shift, target_full)
+    return Coefficients(
+        weights=weights,
+        bias=(black_out << fraction) - total * black_in + (1 << fraction - 1),
+        fraction=fraction,
+        wide=wide,
+        highest=(1 << target.bits) - 1,
+        identity=same_code and source.model is not ColourModel.RGB,
+    )
+
+
+def channels(layout: PixelFormat) -> tuple[tuple[int, int, int], ...]:
+    """Return ``(plane, offset, step)`` of the channels that gray is made of: Y, or R, G and B."""
+    names = "RGB" if layout.model is ColourModel.RGB else "Y"
+    return tuple(layout.find(name) for name in names)
+
+
+def output(info: FrameInfo) -> FrameInfo:
+    """Return what `rgb_to_grayscale` makes of a picture by itself: gray of its depth and range.
+
+    RGB becomes gray of the matrix whose weights it takes.
+    """
+    name = "gray" if info.format.bits == 8 else f"gray{info.format.bits}le"
+    colour = replace(
+        info.colour, range=ColourRange.FULL if info.is_full_range else ColourRange.LIMITED
+    )
+    if info.format.model is ColourModel.RGB:
+        colour = replace(colour, matrix=_matrix_for(info)[0])
+    return replace(info, format=pixel_format(name), colour=colour)
+
+
+def launch(source: FrameInfo, target: FrameInfo) -> Launch:
+    """Return how the portable source is compiled and called for two pictures."""
+    numbers = coefficients(source, target)
+    places = channels(source.format)
+    planes = tuple(dict.fromkeys(plane for plane, _, _ in places))
+    offsets = [offset for _, offset, _ in places] + [0, 0]
+    weights = [*numbers.weights, 0, 0]
+    macros = {
+        "CHANNELS": len(places),
+        "PLANES": len(planes),
+        "AT_0": offsets[0],
+        "AT_1": offsets[1],
+        "AT_2": offsets[2],
+        "STEP": places[0][2],
+        "IN_BYTES": source.format.dtype.itemsize,
+        "IN_SHIFT": source.format.shift,
+        "IN_MAX": (1 << source.format.bits) - 1,
+        "OUT_BYTES": target.format.dtype.itemsize,
+        "OUT_SHIFT": target.format.shift,
+        "OUT_MAX": numbers.highest,
+        "FRACTION": numbers.fraction,
+        "WIDE": int(numbers.wide),
+        "IDENTITY": int(numbers.identity),
+    }
+    return Launch(
+        macros=tuple(macros.items()),
+        planes=planes,
+        scalars=(*weights[:3], numbers.bias),
+        scalar_bytes=8 if numbers.wide else 4,
+        pixels_per_item=4,
+    )

@@ -1,0 +1,34 @@
+"""How one kernel is compiled and called for one pair of pictures, whatever the runtime."""
+
+from dataclasses import dataclass
+
+__all__ = ["Launch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A kernel made ready for a source and a target.
+
+    A portable source has two entry points of the same arguments, ``<name>_words`` and
+    ``<name>_samples``: the target's first plane and its stride, each source plane and its stride,
+    then ``first``, ``columns``, ``rows`` and the scalars.
+
+    Attributes
+    ----------
+    macros : tuple of (str, int)
+        What the source is compiled with.
+    planes : tuple of int
+        The source's planes that are read, in the order of the arguments.
+    scalars : tuple of int
+        The arguments after ``rows``.
+    scalar_bytes : int
+        Of one of ``scalars``: 4 or 8.
+    pixels_per_item : int
+        Neighbouring pixels of a row that an item of ``_words`` writes.
+    """
+
+    macros: tuple[tuple[str, int], ...]
+    planes: tuple[int, ...]
+    scalars: tuple[int, ...]
+    scalar_bytes: int
+    pixels_per_item: int

@@ -1,0 +1,52 @@
+"""What each kernel computes, in plain NumPy: every runtime has to give these very samples."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridges.frame import FrameInfo
+from bridges.kernels.gray import channels, coefficients
+
+__all__ = ["rgb_to_grayscale"]
+
+
+def rgb_to_grayscale(
+    planes: Sequence[npt.NDArray[Any]], source: FrameInfo, target: FrameInfo
+) -> npt.NDArray[Any]:
+    """Return the luma of a picture.
+
+    Parameters
+    ----------
+    planes : sequence of numpy.ndarray
+        Of ``source.format``, each as ``(rows, columns)`` or ``(rows, columns, channels)``.
+    source, target : FrameInfo
+        The formats, ranges and matrix; see `bridges.kernels.gray`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The first plane of ``target.format``: ``(height, width)`` of its dtype.
+
+    Raises
+    ------
+    FormatError
+        ``source`` is tagged in a way that makes its first plane no luma.
+    """
+    numbers = coefficients(source, target)
+    sums = np.int64 if numbers.wide else np.int32
+    places = channels(source.format)
+    stored = [
+        planes[plane].reshape(planes[plane].shape[0], -1)[:, offset::step][:, : source.width]
+        for plane, offset, step in places
+    ]
+    if numbers.identity:
+        return stored[0].copy()
+    highest_in = (1 << source.format.bits) - 1
+    total = np.full(stored[0].shape, numbers.bias, sums)
+    for weight, samples in zip(numbers.weights, stored, strict=True):
+        codes = (samples >> source.format.shift) & highest_in
+        total += codes.astype(sums) * sums(weight)
+    codes = np.clip(total >> numbers.fraction, 0, numbers.highest).astype(target.format.dtype)
+    return codes << target.format.shift

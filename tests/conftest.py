@@ -1,0 +1,19 @@
+"""What every test can use."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.assets.clips import Library, library
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """Return the generated clips, each made when it is first asked for."""
+    return library(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """Return the real clip that the project ships."""
+    return Path(__file__).parent.parent / "samples" / "media" / "bigbuckbunny.mp4"
