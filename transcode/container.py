@@ -49,7 +49,8 @@ def error_text(path: str, error: BaseException) -> str:
         return "is closed"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     text = str(text).removeprefix(f"{path}: ").strip().rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+    # "No space left" becomes "no space left"; MPEG and ValueError stay.
+    return text[:1].lower() + text[1:] if text.split(" ")[0][1:].islower() else text
 
 
 def open_input(path: str, *, options: Mapping[str, str] | None = None) -> InputContainer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline"]
 
-_FRAMES_BETWEEN_STAGES = 6
+_FRAMES_BETWEEN_STAGES = 4
 """Enough to bridge the uneven work of stages; a frame is 3 MB in 1080p, so memory is bounded."""
 
 _PACKETS_BETWEEN_STAGES = 64
@@ -169,6 +171,7 @@ class Pipeline:
             self.sink.abort()
 
     def _decode(self, stage: _Stage) -> None:
+        _yield_to_other_threads()
         for item in self._source.read():
             if isinstance(item, VideoFrame):
                 stage.waited += self._decoded.put(item)
@@ -240,6 +243,19 @@ class Pipeline:
                 self.sink.write(packet)
         assert self.sink is not None
         self.sink.finish()
+
+
+_DECODER_NICENESS = 10
+"""Added to the decoder's own thread. The encoder is nearly always the slowest stage; a decoder that
+runs beside it with equal rights takes time from it early and leaves a core idle later."""
+
+
+def _yield_to_other_threads() -> None:
+    """Give this thread, and those that it starts, a lower priority. Linux has one per thread."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        now = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, min(now + _DECODER_NICENESS, 19))
 
 
 def run_steps(steps: Sequence[Step], frame: VideoFrame | None) -> Iterator[VideoFrame]:

@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import set_sample_aspect_ratio
+from bridges.backends.ffmpeg import is_damaged, set_sample_aspect_ratio
 from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
 from transcode.errors import SourceError
@@ -33,6 +33,9 @@ _SEEK_MARGINS = (1, 10, 60)
 Even the shortest is longer than frames are reordered, so that the frames which an open GOP shows
 before its key frame, and which cannot be decoded from there, lie before the start.
 """
+
+_DAMAGES_TOLD = 8
+"""How many damages are told one by one; the rest is only counted."""
 
 _INTERLEAVE_SECONDS = 2
 """How far other streams may lag behind the video in a file, when reading a part of it."""
@@ -82,7 +85,8 @@ class Source:
             self.container.close()
             raise
         self.frames_decoded = 0
-        self.damaged_packets = 0
+        self.damaged = 0
+        self._past_key_frame = False
         self._packets = 0
         self._reached = Fraction(0)
 
@@ -278,6 +282,7 @@ class Source:
                 continue
             for frame in self._decode_packet(packet):
                 self.frames_decoded += 1
+                self._check_picture(frame)
                 yield frame
                 done = self._end is not None and (frame.pts or 0) * self.time_base >= self._end
             if done and not self.others:
@@ -312,16 +317,24 @@ class Source:
             return packet.decode()  # type: ignore[return-value]
         except av.FFmpegError as error:
             if self.frames_decoded == 0 and not packet.is_keyframe:
-                self.damaged_packets += 1  # A capture may begin between two key frames.
+                self.damaged += 1  # A capture may begin between two key frames.
                 return []
             self._damaged(f"a packet{_place(packet)} cannot be decoded", error)
             return []
 
+    def _check_picture(self, frame: VideoFrame) -> None:
+        """Find a picture that the decoder mended; before the first key frame that is no damage."""
+        self._past_key_frame = self._past_key_frame or bool(frame.key_frame)
+        if self._past_key_frame and is_damaged(frame):
+            time = "" if frame.pts is None else f" at {float(frame.pts * self.time_base):.3f} s"
+            self._damaged(f"the picture{time} is damaged", None)
+
     def _damaged(self, what: str, error: Exception | None) -> None:
         """Raise, unless damage is to be kept; then count it."""
-        self.damaged_packets += 1
+        self.damaged += 1
         if self._keep_damaged:
-            self._notices.add(f"damaged: {what}")
+            if self.damaged <= _DAMAGES_TOLD:
+                self._notices.add(f"damaged: {what}")
             return
         if self.frames_decoded == 0:
             raise SourceError(f"{self.path}: no frame could be decoded: {what}") from error
@@ -357,8 +370,9 @@ class Source:
             self._notices.add(f"{clock.missing} frames had no time; it was made from the rate")
         if clock.repaired:
             self._notices.add(f"{clock.repaired} frames had times that did not increase; moved on")
-        if self.damaged_packets:
-            self._notices.add(f"{self.damaged_packets} damaged packets were left out")
+        if self.damaged:
+            what = "packet or picture" if self.damaged == 1 else "packets or pictures"
+            self._notices.add(f"damaged: {self.damaged} {what} in all")
 
     def close(self) -> None:
         """Close the input; may be repeated."""

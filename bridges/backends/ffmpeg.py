@@ -27,6 +27,7 @@ __all__ = [
     "copy_properties",
     "field_order",
     "frame_info",
+    "is_damaged",
     "is_writable",
     "probe",
     "sample_aspect_ratio",
@@ -204,6 +205,12 @@ def field_order(frame: VideoFrame) -> int | None:
     if not flags & _INTERLACED:
         return None
     return _FIELD_TT if flags & _TOP_FIELD_FIRST else _FIELD_BB
+
+
+def is_damaged(frame: VideoFrame) -> bool:
+    """Return whether the decoder had to make up a part of a picture, or thinks it corrupt."""
+    native = AVFrame.from_address(frame_pointer(frame))
+    return frame.is_corrupt or native.decode_error_flags != 0
 
 
 def is_writable(frame: VideoFrame) -> bool:

@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -185,8 +185,9 @@ class OpenCLTensor(Tensor):
 
     Parameters
     ----------
-    buffer : pyopencl.Buffer
-        The samples start at its first byte.
+    buffer : pyopencl.Buffer or callable
+        The samples start at its first byte. A callable is asked for it when it is first needed:
+        often a kernel takes only one plane of a frame that was mapped whole.
     address : int, optional
         Of the host memory that the buffer shares; 0 where it has memory of its own.
     keep : object, optional
@@ -199,7 +200,7 @@ class OpenCLTensor(Tensor):
 
     def __init__(
         self,
-        buffer: cl.Buffer,
+        buffer: "cl.Buffer | Callable[[], cl.Buffer]",
         info: TensorInfo,
         *,
         address: int = 0,
@@ -207,7 +208,7 @@ class OpenCLTensor(Tensor):
         **tensor: Any,
     ) -> None:
         super().__init__(info, **tensor)
-        self._buffer: cl.Buffer | None = buffer
+        self._buffer: Any = buffer
         self._keep = keep
         self.address = address
 
@@ -217,6 +218,8 @@ class OpenCLTensor(Tensor):
         return self.handle("cl_mem")
 
     def _handles(self) -> dict[str, Any]:
+        if not isinstance(self._buffer, cl.Buffer):
+            self._buffer = self._buffer()
         return {"cl_mem": self._buffer}
 
     def _release(self) -> None:

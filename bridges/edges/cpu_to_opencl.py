@@ -9,6 +9,10 @@ from bridges.errors import FormatError
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
+_FLAGS = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+"""READ_ONLY would make Intel's runtime copy a plane that is not 128-byte aligned, silently; so a
+READ mapping takes these too, and a kernel that writes to it breaks its promise."""
+
 
 def _has_own_memory(source: Context, target: Context) -> str:
     return "" if target.shares_host_memory else f"{target.name} has memory of its own"
@@ -23,25 +27,29 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
     FormatError
         The array is empty or has a negative stride.
     DeviceError
-        The runtime refused the memory.
+        A kernel that used the memory failed.
     """
     assert isinstance(context, OpenCLContext)
-    info = source.info
-    if info.span == 0 or min(info.strides) < 0:
+    info, array = source.info, source.handle("array")
+    nbytes = info.span
+    if nbytes == 0 or min(info.strides) < 0:
         raise FormatError(
             f"OpenCL needs at least one sample and strides of 0 or more, got shape {info.shape} "
             f"with strides {info.strides}; copy the array first"
         )
-    address = source.handle("data")
-    # READ_ONLY would make Intel's runtime copy a plane that is not 128-byte aligned, silently;
-    # so a READ mapping takes this flag too, and the kernels hold the promise not to write.
-    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
-    with opencl_errors(f"share {info.span} bytes of host memory with {context.name}"):
-        buffer = cl.Buffer(context.native, flags, hostbuf=host_bytes(address, info.span))
-    queue = context.queue
+    address, native, queue = array.ctypes.data, context.native, context.queue
+    buffer = None
+
+    def make() -> cl.Buffer:
+        nonlocal buffer
+        with opencl_errors(f"share {nbytes} bytes of host memory with {context.name}"):
+            buffer = cl.Buffer(native, _FLAGS, hostbuf=host_bytes(address, nbytes))
+        return buffer
 
     def synchronise() -> None:
-        with opencl_errors("finish the kernels on shared memory"):
+        if buffer is None:
+            return
+        with opencl_errors(f"finish the kernels on memory shared with {context.name}"):
             if access & AccessMode.WRITE:
                 # Only a mapping makes a device's writes visible at the host pointer (OpenCL 3.0,
                 # 5.2.4); on shared memory it moves nothing, and one byte stands for all.
@@ -51,11 +59,11 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
                 queue.finish()
 
     return OpenCLTensor(
-        buffer,
+        make,
         info,
         address=address,
         # The source may be closed first: its array and what that was mapped from stay alive.
-        keep=(source.handle("array"), source.parent),
+        keep=(array, source.parent),
         context=context,
         parent=source,
         on_close=synchronise,

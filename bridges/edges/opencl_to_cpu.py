@@ -42,17 +42,13 @@ def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -
     assert isinstance(device, OpenCLContext)
     queue, buffer, info = device.queue, source.handle("cl_mem"), source.info
     with opencl_errors(f"map {info.span} bytes of {device.name}"):
-        memory, _ = cl.enqueue_map_buffer(
-            queue, buffer, _FLAGS[access], 0, (info.span,), np.uint8
-        )
+        memory, _ = cl.enqueue_map_buffer(queue, buffer, _FLAGS[access], 0, (info.span,), np.uint8)
 
     def unmap() -> None:
         with opencl_errors(f"unmap {info.span} bytes of {device.name}"):
             memory.base.release(queue).wait()
 
-    return CPUTensor(
-        _samples(memory, info, access), context=context, parent=source, on_close=unmap
-    )
+    return CPUTensor(_samples(memory, info, access), context=context, parent=source, on_close=unmap)
 
 
 @edge(MemoryType.OPENCL, MemoryType.CPU, copies=True)

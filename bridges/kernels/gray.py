@@ -10,6 +10,8 @@ import functools
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from bridges.errors import FormatError
 from bridges.formats import ColourModel, PixelFormat, pixel_format
 from bridges.frame import ColourRange, FrameInfo, Matrix
@@ -115,8 +117,8 @@ def coefficients(source: FrameInfo, target: FrameInfo) -> Coefficients:
     """Return the integers that turn a picture into gray.
 
     Weights are rounded to nearest, and that of green takes what is left, so that neutral codes
-    are weighted exactly. Their error is below 0.05 of a target code, so that gray is within 0.55
-    of the exact value, and white is the peak.
+    are weighted exactly. Their error is below 1/40 of a target code, so that gray is the nearest
+    code or, within that of a tie, its neighbour, and white is the peak.
 
     Parameters
     ----------
@@ -161,7 +163,7 @@ def _coefficients(
     # 32 bits hold the sums, whose highest is 255/219 of the target's peak, and leave weights with
     # an error below 3/2 * 2**(bits_in + bits_out - 30), which up to 24 bits is below 1/40.
     wide = source.bits + target.bits > 24
-    fraction = 40 if wide else 30 - target.bits
+    fraction = 24 if wide else 30 - target.bits
     unit = Fraction(span_out << fraction, span_in)
     total = round(unit)
     weights: tuple[int, ...] = (total,)
@@ -206,6 +208,10 @@ def launch(source: FrameInfo, target: FrameInfo) -> Launch:
     planes = tuple(dict.fromkeys(plane for plane, _, _ in places))
     offsets = [offset for _, offset, _ in places] + [0, 0]
     weights = [*numbers.weights, 0, 0]
+    bias = np.int64(numbers.bias) if numbers.wide else np.int32(numbers.bias)
+    # CPU runtimes load up to four neighbouring words of each item well, and more than that badly.
+    packed_16_bit = source.format.dtype.itemsize == 2 and places[0][2] > 1
+    pixels = 2 if packed_16_bit else 4
     macros = {
         "CHANNELS": len(places),
         "PLANES": len(planes),
@@ -219,6 +225,7 @@ def launch(source: FrameInfo, target: FrameInfo) -> Launch:
         "OUT_BYTES": target.format.dtype.itemsize,
         "OUT_SHIFT": target.format.shift,
         "OUT_MAX": numbers.highest,
+        "PIXELS": pixels,
         "FRACTION": numbers.fraction,
         "WIDE": int(numbers.wide),
         "IDENTITY": int(numbers.identity),
@@ -226,7 +233,6 @@ def launch(source: FrameInfo, target: FrameInfo) -> Launch:
     return Launch(
         macros=tuple(macros.items()),
         planes=planes,
-        scalars=(*weights[:3], numbers.bias),
-        scalar_bytes=8 if numbers.wide else 4,
-        pixels_per_item=4,
+        scalars=(*map(np.uint32, weights[:3]), bias),
+        pixels_per_item=pixels,
     )

@@ -12,6 +12,7 @@ A head comment reads::
      */
 """
 
+import difflib
 import fnmatch
 import functools
 import importlib
@@ -77,12 +78,10 @@ class Parameter:
             value = float(value)
         if type(value) is not self.type:
             raise KernelError(f"{self} takes {self._article()}, got {value!r}")
-        if isinstance(value, int | float) and self.low is not None and self.high is not None:
-            # Written so that it refuses a NaN too.
-            if not self.low <= value <= self.high:
-                raise KernelError(
-                    f"{self} lies between {self.low:g} and {self.high:g}, got {value!r}"
-                )
+        # Written so that it refuses a NaN too.
+        low, high = self.low, self.high
+        if low is not None and high is not None and not low <= float(value) <= high:
+            raise KernelError(f"{self} lies between {low:g} and {high:g}, got {value!r}")
         return value
 
     def read(self, text: str) -> Value:
@@ -226,7 +225,7 @@ def parse(text: str) -> Kernel:
 
 def _parameter(line: str) -> Parameter:
     found = _PARAMETER.fullmatch(line)
-    if found is None or found["type"] not in _TYPES:
+    if found is None or found["type"] not in _TYPES or (found["low"] and found["type"] == "str"):
         raise KernelError(
             f"cannot read the parameter {line!r}; write 'name: type = default in [low, high]', "
             f"where the type is one of {', '.join(_TYPES)}"
@@ -264,8 +263,6 @@ def get(name: str) -> Kernel:
     """
     there = names()
     if name not in there:
-        import difflib
-
         close = difflib.get_close_matches(name, there, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise KernelError(f"no kernel {name!r}; {hint}there is {', '.join(there)}")

@@ -1,6 +1,9 @@
 """How one kernel is compiled and called for one pair of pictures, whatever the runtime."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 __all__ = ["Launch"]
 
@@ -19,16 +22,13 @@ class Launch:
         What the source is compiled with.
     planes : tuple of int
         The source's planes that are read, in the order of the arguments.
-    scalars : tuple of int
-        The arguments after ``rows``.
-    scalar_bytes : int
-        Of one of ``scalars``: 4 or 8.
+    scalars : tuple of numpy scalars
+        The arguments after ``rows``, of the types that the source declares.
     pixels_per_item : int
         Neighbouring pixels of a row that an item of ``_words`` writes.
     """
 
     macros: tuple[tuple[str, int], ...]
     planes: tuple[int, ...]
-    scalars: tuple[int, ...]
-    scalar_bytes: int
+    scalars: tuple[np.integer[Any], ...]
     pixels_per_item: int

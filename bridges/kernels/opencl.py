@@ -74,12 +74,12 @@ def _plan(kernel: Kernel, source: Frame, target: Frame, values: dict[str, Any]) 
     tensors = [target.tensors[0], *(source.tensors[plane] for plane in launch.planes)]
     strides = [tensor.info.strides[0] for tensor in tensors]
     width, height = target.info.width, target.info.height
-    scalar = np.int32 if launch.scalar_bytes == 4 else np.int64
 
     def step(entry: int, first: int, columns: int) -> _Step:
-        given: list[Any] = [np.uint32(number) for number in (first, columns, height)]
-        given += [scalar(number) for number in launch.scalars]
-        places = [(2 * index + 1, np.uint32(stride)) for index, stride in enumerate(strides)]
+        given: list[np.integer[Any]] = [*map(np.uint32, (first, columns, height)), *launch.scalars]
+        places: list[tuple[int, Any]] = [
+            (2 * index + 1, np.uint32(stride)) for index, stride in enumerate(strides)
+        ]
         places += enumerate(given, start=2 * len(strides))
         return _Step(entry, (columns, height), tuple(places))
 

@@ -18,6 +18,7 @@ typedef ushort u16;
 typedef uint u32;
 typedef int i32;
 typedef long i64;
+typedef ulong u64;
 #elif defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define KERNEL extern "C" __global__
 #define GLOBAL
@@ -31,6 +32,7 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef int i32;
 typedef long long i64;
+typedef unsigned long long u64;
 #else
 #error "prelude.h knows OpenCL C and CUDA C++"
 #endif

@@ -47,6 +47,6 @@ def rgb_to_grayscale(
     total = np.full(stored[0].shape, numbers.bias, sums)
     for weight, samples in zip(numbers.weights, stored, strict=True):
         codes = (samples >> source.format.shift) & highest_in
-        total += codes.astype(sums) * sums(weight)
-    codes = np.clip(total >> numbers.fraction, 0, numbers.highest).astype(target.format.dtype)
-    return codes << target.format.shift
+        total += np.multiply(codes, weight, dtype=sums)
+    gray: npt.NDArray[Any] = np.clip(total >> numbers.fraction, 0, numbers.highest)
+    return (gray << target.format.shift).astype(target.format.dtype)

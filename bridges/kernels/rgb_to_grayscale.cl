@@ -12,17 +12,23 @@
  *   IN_BYTES, OUT_BYTES   of one sample: 1 or 2
  *   IN_SHIFT, OUT_SHIFT   unused low bits of a sample
  *   IN_MAX, OUT_MAX       the highest codes
+ *   PIXELS                pixels per item of `_words`: 2 or 4
  *   FRACTION, WIDE        fractional bits of the weights; 1 where they need 64-bit sums
  *   IDENTITY              1 where the luma is copied as it is
  *
- * Every entry point takes the same arguments. `columns` counts items, of one pixel for `_samples`
- * and of four for `_words`, which needs all rows to start at multiples of four bytes.
+ * Every entry point takes the same arguments. `columns` and `first` count items: one pixel each for
+ * `_samples`, PIXELS for `_words`, which needs all rows to start at multiples of four bytes.
  */
 #if WIDE
 typedef i64 sum_t;
+typedef u64 sum_u;
 #else
 typedef i32 sum_t;
+typedef u32 sum_u;
 #endif
+
+/* Of unsigned 32-bit factors, so that a wide product takes one instruction and not three. */
+#define PRODUCT(weight, sample) ((sum_t)((sum_u)(weight) * (sum_u)(sample)))
 
 #if PLANES == 3
 #define SOURCES                                                                                   \
@@ -33,10 +39,10 @@ typedef i32 sum_t;
 #endif
 
 #define ARGUMENTS                                                                                 \
-    GLOBAL u8 *target, u32 stride, SOURCES, u32 first, u32 columns, u32 rows, sum_t weight0,      \
-        sum_t weight1, sum_t weight2, sum_t bias
+    GLOBAL u8 *target, u32 stride, SOURCES, u32 first, u32 columns, u32 rows, u32 weight0,        \
+        u32 weight1, u32 weight2, sum_t bias
 
-/* Floor of the sum, whose bias holds the half that makes it round; then clamped to the code range. */
+/* The sum's floor, whose bias holds the half that makes it round; clamped to the code range. */
 DEVICE u32 code(sum_t sum) {
     sum_t value = sum >> FRACTION;
     value = value < 0 ? 0 : value;
@@ -50,7 +56,7 @@ DEVICE u32 code(sum_t sum) {
 #else
 #define STORED(row, i) ((u32)(row)[i])
 #endif
-#define SAMPLE(row, x, at) ((sum_t)((STORED(row, (x) * STEP + (at)) >> IN_SHIFT) & IN_MAX))
+#define SAMPLE(row, x, at) ((STORED(row, (x) * STEP + (at)) >> IN_SHIFT) & IN_MAX)
 
 KERNEL void rgb_to_grayscale_samples(ARGUMENTS) {
     size_t x = INDEX(0), y = INDEX(1);
@@ -60,7 +66,7 @@ KERNEL void rgb_to_grayscale_samples(ARGUMENTS) {
 #if IDENTITY
     u32 value = STORED(row0, x * STEP + AT_0);
 #elif CHANNELS == 1
-    u32 value = code(weight0 * SAMPLE(row0, x, AT_0) + bias);
+    u32 value = code(PRODUCT(weight0, SAMPLE(row0, x, AT_0)) + bias);
 #else
 #if PLANES == 3
     GLOBAL const u8 *row1 = source1 + y * (size_t)stride1;
@@ -68,8 +74,9 @@ KERNEL void rgb_to_grayscale_samples(ARGUMENTS) {
 #else
     GLOBAL const u8 *row1 = row0, *row2 = row0;
 #endif
-    u32 value = code(weight0 * SAMPLE(row0, x, AT_0) + weight1 * SAMPLE(row1, x, AT_1) +
-                     weight2 * SAMPLE(row2, x, AT_2) + bias);
+    u32 value = code(PRODUCT(weight0, SAMPLE(row0, x, AT_0)) +
+                     PRODUCT(weight1, SAMPLE(row1, x, AT_1)) +
+                     PRODUCT(weight2, SAMPLE(row2, x, AT_2)) + bias);
 #endif
     GLOBAL u8 *out = target + y * (size_t)stride + x * OUT_BYTES;
     out[0] = (u8)value;
@@ -78,31 +85,31 @@ KERNEL void rgb_to_grayscale_samples(ARGUMENTS) {
 #endif
 }
 
-/* Four pixels per item, a 32-bit word at a time. */
-#define WORDS (STEP * IN_BYTES)
+/* Some pixels per item, a 32-bit word at a time. */
+#define WORDS (PIXELS * STEP * IN_BYTES / 4)
 #define PER_WORD (4 / IN_BYTES)
 #define RAW(words, i) ((words)[(i) / PER_WORD] >> ((i) % PER_WORD * 8 * IN_BYTES))
-#define PART(words, k, at) ((sum_t)((RAW(words, (k) * STEP + (at)) >> IN_SHIFT) & IN_MAX))
+#define PART(words, k, at) ((RAW(words, (k) * STEP + (at)) >> IN_SHIFT) & IN_MAX)
 
 #if IDENTITY
 #define PIXEL(k) (RAW(words0, (k) * STEP + AT_0) & (IN_BYTES == 2 ? 0xffffu : 0xffu))
 #elif CHANNELS == 1
-#define PIXEL(k) code(weight0 * PART(words0, k, AT_0) + bias)
-#elif PLANES == 1
-#define PIXEL(k)                                                                                  \
-    code(weight0 * PART(words0, k, AT_0) + weight1 * PART(words0, k, AT_1) +                      \
-         weight2 * PART(words0, k, AT_2) + bias)
+#define PIXEL(k) code(PRODUCT(weight0, PART(words0, k, AT_0)) + bias)
 #else
+#if PLANES == 1
+#define words1 words0
+#define words2 words0
+#endif
 #define PIXEL(k)                                                                                  \
-    code(weight0 * PART(words0, k, AT_0) + weight1 * PART(words1, k, AT_1) +                      \
-         weight2 * PART(words2, k, AT_2) + bias)
+    code(PRODUCT(weight0, PART(words0, k, AT_0)) + PRODUCT(weight1, PART(words1, k, AT_1)) +      \
+         PRODUCT(weight2, PART(words2, k, AT_2)) + bias)
 #endif
 
 #define LOAD(words, source, stride)                                                               \
     u32 words[WORDS];                                                                             \
     {                                                                                             \
-        GLOBAL const u32 *row = (GLOBAL const u32 *)(source + y * (size_t)stride) + x * WORDS;    \
-        for (int i = 0; i < WORDS; i++) words[i] = row[i];                                        \
+        GLOBAL const u32 *from = (GLOBAL const u32 *)(source + y * (size_t)stride) + x * WORDS;   \
+        for (int i = 0; i < WORDS; i++) words[i] = from[i];                                       \
     }
 
 KERNEL void rgb_to_grayscale_words(ARGUMENTS) {
@@ -114,11 +121,15 @@ KERNEL void rgb_to_grayscale_words(ARGUMENTS) {
     LOAD(words1, source1, stride1)
     LOAD(words2, source2, stride2)
 #endif
-    GLOBAL u32 *out = (GLOBAL u32 *)(target + y * (size_t)stride) + x * OUT_BYTES;
-#if OUT_BYTES == 1
-    out[0] = PIXEL(0) | (PIXEL(1) << 8) | (PIXEL(2) << 16) | (PIXEL(3) << 24);
+    GLOBAL u8 *row = target + y * (size_t)stride;
+#if PIXELS == 4 && OUT_BYTES == 1
+    ((GLOBAL u32 *)row)[x] = PIXEL(0) | (PIXEL(1) << 8) | (PIXEL(2) << 16) | (PIXEL(3) << 24);
+#elif PIXELS == 4
+    ((GLOBAL u32 *)row)[2 * x] = PIXEL(0) | (PIXEL(1) << 16);
+    ((GLOBAL u32 *)row)[2 * x + 1] = PIXEL(2) | (PIXEL(3) << 16);
+#elif OUT_BYTES == 1
+    ((GLOBAL u16 *)row)[x] = (u16)(PIXEL(0) | (PIXEL(1) << 8));
 #else
-    out[0] = PIXEL(0) | (PIXEL(1) << 16);
-    out[1] = PIXEL(2) | (PIXEL(3) << 16);
+    ((GLOBAL u32 *)row)[x] = PIXEL(0) | (PIXEL(1) << 16);
 #endif
 }

@@ -98,7 +98,9 @@ def check_frames(kernel: Kernel, source: Frame, target: Frame) -> None:
     written = target.info.planes[0]
     _check_plane(target.tensors[0].info, written)
     if written.shape[0] > 1 and target.tensors[0].info.strides[0] < written.strides[0]:
-        raise FormatError(f"the target's rows overlap: {target.tensors[0].info.strides} bytes apart")
+        raise FormatError(
+            f"the target's rows overlap: {target.tensors[0].info.strides} bytes apart"
+        )
 
 
 def _check_plane(given: TensorInfo, dense: TensorInfo) -> None:

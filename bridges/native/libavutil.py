@@ -53,6 +53,9 @@ class AVFrame(c.Structure):
         ("color_trc", c.c_int),
         ("colorspace", c.c_int),
         ("chroma_location", c.c_int),
+        ("best_effort_timestamp", c.c_int64),
+        ("metadata", c.c_void_p),
+        ("decode_error_flags", c.c_int),
     )
 
 

@@ -1,0 +1,136 @@
+"""``xtranscode probe``, ``devices`` and ``kernels``."""
+
+import json
+
+import pytest
+
+from bridges.backends.probe import probe_all
+from bridges.kernels import names
+
+
+def test_shows_a_real_file(invoke, sample):
+    result = invoke("probe", sample)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0] == str(sample)
+    assert "0   video       h264 Main, 1280x720 (16:9), yuv420p 8 bit, 1.2 Mb/s, default" in lines
+    assert "25 fps, 132 frames, 0:05.280, progressive" in lines
+    assert "colour untagged" in lines
+    assert "1   audio       aac LC, 48000 Hz, 5.1 (6 channels), fltp, 385 kb/s, default" in lines
+    assert "tag         encoder: Lavf53.24.2" in lines
+
+
+@pytest.mark.parametrize(
+    ("clip", "texts"),
+    [
+        (
+            "hdr10",
+            ["transfer smpte2084, limited range, mastered at 0.0001 to 1000 cd/m²", "MaxCLL"],
+        ),
+        ("rotated_90", ["turned"]),
+        ("mirrored", ["mirrored"]),
+        ("anamorphic", ["128x96 (16:9, pixels 4:3)"]),
+        ("vfr_mp4", ["12.5 fps on average, variable, 10 frames"]),
+        ("interlaced_tff", ["top field first"]),
+        (
+            "everything_mkv",
+            [
+                "title: Kommentar",
+                "subtitle     subrip, language deu",
+                "attachment   Sans.ttf, font/ttf, 256 B",
+                "chapter      0:00.400 to 0:01.000  Das Ende",
+                "attached pic",
+            ],
+        ),
+    ],
+)
+def test_shows_what_is_special(invoke, clips, clip, texts):
+    output = invoke("probe", clips.path(clip)).stdout
+    for text in texts:
+        assert text in output
+
+
+def test_lines_have_no_padding_off_a_terminal(invoke, sample):
+    lines = invoke("probe", sample).stdout.splitlines()
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_file_that_fails_does_not_hide_the_others(invoke, sample):
+    result = invoke("probe", "nosuch.mp4", sample)
+    assert result.exit_code == 1
+    assert result.stderr == "xtranscode: nosuch.mp4: no such file\n"
+    assert "h264 Main" in result.stdout
+
+
+def test_json_is_one_object_a_file(invoke, sample):
+    result = invoke("probe", "--json", sample, "nosuch.mp4")
+    good, bad = (json.loads(line) for line in result.stdout.splitlines())
+    assert result.exit_code == 1
+    assert good["streams"][0]["rate"] == "25"
+    assert good["streams"][0]["duration_seconds"] == 5.28
+    assert bad == {"path": "nosuch.mp4", "error": "nosuch.mp4: no such file"}
+
+
+def test_needs_a_file(invoke):
+    assert invoke("probe").exit_code == 2
+
+
+def test_devices_says_what_is_there_and_what_is_not(invoke):
+    result = invoke("devices")
+    assert result.exit_code == 0, result.output
+    for probe in probe_all():
+        line = next(line for line in result.stdout.splitlines() if line.startswith(probe.name))
+        assert line.split()[1] == ("yes" if probe.available else "no")
+        if not probe.available:
+            assert f"to bring it: {probe.remedy}" in result.stdout
+    assert "built into PyAV: " in result.stdout
+
+
+def test_devices_as_json(invoke):
+    lines = [json.loads(line) for line in invoke("devices", "--json").stdout.splitlines()]
+    assert [line["type"] for line in lines] == ["backend"] * (len(lines) - 1) + ["decoders"]
+    assert {line["name"] for line in lines[:-1]} >= {"cpu", "ffmpeg", "opencl"}
+    assert all(line["available"] or line["remedy"] for line in lines[:-1])
+
+
+def test_kernels_lists_them_all(invoke):
+    result = invoke("kernels")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == list(names())
+
+
+def test_a_kernel_shows_its_formats(invoke):
+    output = invoke("kernels", "rgb_to_grayscale").stdout
+    assert output.startswith("kernel   rgb_to_grayscale: ")
+    assert "\nreads    gray " in output
+    assert "\nwrites   gray " in output
+
+
+def test_kernels_as_json(invoke):
+    (kernel,) = map(json.loads, invoke("kernels", "rgb_to_grayscale", "--json").stdout.splitlines())
+    assert kernel["name"] == "rgb_to_grayscale"
+    assert "rgb24" in kernel["reads"]
+
+
+def test_a_kernel_that_is_not_there(invoke):
+    result = invoke("kernels", "nosuch")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("xtranscode: no kernel 'nosuch'; ")
+
+
+def test_a_parameter_is_shown_as_it_is_declared():
+    from bridges.kernels.kernel import parse
+    from cli.kernels import _details, _fields
+
+    kernel = parse(
+        "/* invert: the photographic negative.\n"
+        " * param amount: float = 1.0 in [0, 1]   strength\n"
+        " * param keep: bool = true\n"
+        " * reads gray\n"
+        " * writes gray\n"
+        " */\n"
+    )
+    cells = list(_details(kernel).columns[1].cells)
+    assert cells[1:3] == ["amount: float = 1.0 in [0, 1]   strength", "keep: bool = true"]
+    amount, keep = _fields(kernel)["parameters"]
+    assert amount["range"] == [0.0, 1.0]
+    assert (keep["default"], keep["range"]) == (True, None)

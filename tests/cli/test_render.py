@@ -1,0 +1,112 @@
+"""Sizes, rates, times and the bar."""
+
+import io
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from cli.errors import one_line
+from cli.render import _Bar, bit_rate_text, duration_text, rate_text, size_text
+from transcode import Progress
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (412_300, "412 kB"),
+        (999_499, "999 kB"),
+        (999_600, "1.0 MB"),
+        (1_055_736, "1.1 MB"),
+        (12_340_000_000, "12.3 GB"),
+        (2_500_000_000_000, "2.50 TB"),
+    ],
+)
+def test_sizes(nbytes, text):
+    assert size_text(nbytes) == text
+
+
+@given(st.floats(0, 1e18))
+def test_a_size_is_short(nbytes):
+    assert len(size_text(nbytes)) <= 13
+
+
+def test_bit_rates():
+    assert bit_rate_text(999) == "999 b/s"
+    assert bit_rate_text(128_000) == "128 kb/s"
+    assert bit_rate_text(2_500_000) == "2.5 Mb/s"
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (Fraction(25), "25 fps"),
+        (Fraction(30000, 1001), "29.97 fps"),
+        (Fraction(24000, 1001), "23.976 fps"),
+        (Fraction(100), "100 fps"),
+        (Fraction(25, 2), "12.5 fps"),
+    ],
+)
+def test_rates(rate, text):
+    assert rate_text(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (3723, "1:02:03"), (-1, "0:00")],
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
+
+
+@given(st.text())
+def test_one_line_is_one_line_that_can_be_printed(text):
+    assert one_line(text).isprintable()
+
+
+def bar(progress, width, encoding="utf-8"):
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, width=width, force_terminal=True, no_color=True, color_system=None)
+    console.print(_Bar(progress))
+    file.flush()
+    return file.buffer.getvalue().decode(encoding)
+
+
+@given(
+    encoded=st.integers(0, 10**6),
+    total=st.none() | st.integers(0, 10**6),
+    fps=st.floats(0, 1e5),
+    kernel_ms=st.none() | st.floats(0, 1e4),
+    eta=st.none() | st.floats(0, 1e6),
+    width=st.integers(10, 200),
+)
+def test_the_bar_always_fits_one_line(encoded, total, fps, kernel_ms, eta, width):
+    line = bar(Progress(encoded, encoded, total, fps, kernel_ms, eta, 0), width)
+    assert line.count("\n") == 1
+    assert len(line.rstrip("\n")) <= width
+
+
+def test_what_matters_least_goes_first():
+    progress = Progress(70, 66, 132, 212.3, 0.21, 61, 0)
+    shown = [bar(progress, width).strip() for width in (80, 60, 40, 30, 20)]
+    assert shown == [
+        "frames ██████████░░░░░░░░░░░  66/132   kernel 0.2 ms   encode 212 fps   eta 1:01",
+        "frames ████████░░░░░░░░░  66/132   encode 212 fps   eta 1:01",
+        "frames ████░░░░  66/132   encode 212 fps",
+        "frames ███████░░░░░░░░  66/132",
+        "frames  66/132",
+    ]
+
+
+def test_no_total_no_bar():
+    assert bar(Progress(5, 4, None, 2.0, None, None, 0), 80) == "frames 4   encode 2 fps\n"
+
+
+def test_a_terminal_without_unicode_gets_another_bar():
+    line = bar(Progress(66, 66, 132, 2.0, None, None, 0), 60, encoding="ascii")
+    assert line.startswith("frames ####")
