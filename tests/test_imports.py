@@ -23,8 +23,19 @@ maps = Path("/proc/self/maps").read_text().splitlines()
 print("files", *sorted({{Path(line.split()[-1]).name for line in maps if "/" in line}}))
 """
 GPU_LIBRARIES = (
-    "libOpenCL", "libintelocl", "libpocl", "libcuda", "libnvrtc", "libnvcuvid", "libva", "libdrm",
-    "libze_loader", "libsycl", "libxrt", "libvulkan", "libtbb",
+    "libOpenCL",
+    "libintelocl",
+    "libpocl",
+    "libcuda",
+    "libnvrtc",
+    "libnvcuvid",
+    "libva",
+    "libdrm",
+    "libze_loader",
+    "libsycl",
+    "libxrt",
+    "libvulkan",
+    "libtbb",
 )
 GPU_MODULES = ("pyopencl", "dpctl", "cupy", "torch", "pycuda", "openvino", "gi", "cv2", "pyxrt")
 
@@ -37,7 +48,11 @@ def name_of(path):
 def loaded_by(module):
     done = subprocess.run(
         [sys.executable, "-c", LOOK.format(module=module)],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     found = {}
     for line in done.stdout.splitlines():

@@ -1,5 +1,7 @@
 """CPU > OpenCL: an array as a buffer over the same memory, or as a copy on the device."""
 
+from typing import Any
+
 import numpy as np
 import pyopencl as cl
 
@@ -16,6 +18,17 @@ READ mapping takes these too, and a kernel that writes to it breaks its promise.
 
 def _has_own_memory(source: Context, target: Context) -> str:
     return "" if target.shares_host_memory else f"{target.name} has memory of its own"
+
+
+def _synchronise(queue: Any, buffer: Any, access: AccessMode) -> None:
+    """Wait for the kernels on a shared buffer, and have their writes visible on the host."""
+    if not access & AccessMode.WRITE:
+        queue.finish()
+        return
+    # Only a mapping makes a device's writes visible at the host pointer (OpenCL 3.0, 5.2.4); on
+    # shared memory it moves nothing, and one byte stands for all.
+    view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, 1, np.uint8)
+    view.base.release(queue)
 
 
 @edge(MemoryType.CPU, MemoryType.OPENCL, copies=False, refusal=_has_own_memory)
@@ -47,16 +60,10 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
         return buffer
 
     def synchronise() -> None:
-        if buffer is None:
-            return
-        with opencl_errors(f"finish the kernels on memory shared with {context.name}"):
-            if access & AccessMode.WRITE:
-                # Only a mapping makes a device's writes visible at the host pointer (OpenCL 3.0,
-                # 5.2.4); on shared memory it moves nothing, and one byte stands for all.
-                view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, 1, np.uint8)
-                view.base.release(queue)
-            else:
-                queue.finish()
+        # Where nobody asked for the buffer, nothing was run on it.
+        if buffer is not None:
+            with opencl_errors(f"finish the kernels on memory shared with {context.name}"):
+                _synchronise(queue, buffer, access)
 
     return OpenCLTensor(
         make,

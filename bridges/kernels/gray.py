@@ -102,7 +102,7 @@ class Coefficients:
     highest : int
         The highest code of the target.
     identity : bool
-        Whether the stored samples are copied as they are.
+        Whether every code stays what it is.
     """
 
     weights: tuple[int, ...]
@@ -170,14 +170,14 @@ def _coefficients(
     if source.model is ColourModel.RGB:
         red, _, blue = (round(unit * weight) for weight in WEIGHTS[matrix][0])
         weights = (red, total - red - blue, blue)
-    same_code = (source.bits, source.shift, source_full) == (target.bits, target.shift, target_full)
     return Coefficients(
         weights=weights,
         bias=(black_out << fraction) - total * black_in + (1 << fraction - 1),
         fraction=fraction,
         wide=wide,
         highest=(1 << target.bits) - 1,
-        identity=same_code and source.model is not ColourModel.RGB,
+        identity=source.model is not ColourModel.RGB
+        and (source.bits, source_full) == (target.bits, target_full),
     )
 
 
@@ -228,7 +228,6 @@ def launch(source: FrameInfo, target: FrameInfo) -> Launch:
         "PIXELS": pixels,
         "FRACTION": numbers.fraction,
         "WIDE": int(numbers.wide),
-        "IDENTITY": int(numbers.identity),
     }
     return Launch(
         macros=tuple(macros.items()),

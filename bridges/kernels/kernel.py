@@ -200,7 +200,8 @@ def parse(text: str) -> Kernel:
         The head comment is missing or malformed.
     """
     head = _HEAD.match(text)
-    lines = [line.strip(" *") for line in head[1].splitlines()] if head else []
+    # Only what leads a line: a pattern of formats may end in an asterisk.
+    lines = [line.lstrip(" *").rstrip() for line in head[1].splitlines()] if head else []
     title = _TITLE.fullmatch(lines[0]) if lines else None
     if title is None:
         raise KernelError("a kernel source begins with a comment '/* name: what it does'")

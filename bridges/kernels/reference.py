@@ -41,12 +41,12 @@ def rgb_to_grayscale(
         planes[plane].reshape(planes[plane].shape[0], -1)[:, offset::step][:, : source.width]
         for plane, offset, step in places
     ]
-    if numbers.identity:
-        return stored[0].copy()
     highest_in = (1 << source.format.bits) - 1
-    total = np.full(stored[0].shape, numbers.bias, sums)
-    for weight, samples in zip(numbers.weights, stored, strict=True):
-        codes = (samples >> source.format.shift) & highest_in
-        total += np.multiply(codes, weight, dtype=sums)
+    codes = [(samples >> source.format.shift) & highest_in for samples in stored]
+    if numbers.identity:
+        return codes[0] << target.format.shift
+    total = np.full(codes[0].shape, numbers.bias, sums)
+    for weight, channel in zip(numbers.weights, codes, strict=True):
+        total += np.multiply(channel, weight, dtype=sums)
     gray: npt.NDArray[Any] = np.clip(total >> numbers.fraction, 0, numbers.highest)
     return (gray << target.format.shift).astype(target.format.dtype)

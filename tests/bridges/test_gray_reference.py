@@ -70,9 +70,7 @@ PURE = [
     (Matrix.BT2020_NCL, "yuv420p10le", LIMITED, (294, 658, 116)),
     (Matrix.BT2020_NCL, "gray10le", FULL, (269, 694, 61)),
 ]
-RGB_FORMATS = [
-    name for name in KERNEL.formats_read if pixel_format(name).model is ColourModel.RGB
-]
+RGB_FORMATS = [name for name in KERNEL.formats_read if pixel_format(name).model is ColourModel.RGB]
 
 
 def solid(name: str, colour: tuple[int, int, int], matrix: Matrix) -> Picture:
@@ -145,9 +143,7 @@ def test_limited_luma_keeps_what_lies_outside_black_and_white():
         picture.arrays, picture.frame.info, frame_info("yuv420p10le", (256, 1), LIMITED)
     )
     assert same[0].tolist() == [4 * value for value in range(256)]
-    full = rgb_to_grayscale(
-        picture.arrays, picture.frame.info, frame_info("gray", (256, 1), FULL)
-    )
+    full = rgb_to_grayscale(picture.arrays, picture.frame.info, frame_info("gray", (256, 1), FULL))
     assert set(full[0, :17].tolist()) == {0}
     assert set(full[0, 235:].tolist()) == {255}
 

@@ -18,7 +18,7 @@ SOURCE = """/* invert: the photographic negative.
  * param chroma: bool = true   invert U and V too
  * param curve: str = linear
  * reads gray yuv4??p
- * reads rgb24
+ * reads rgb24 gbrap*
  * writes gray
  *
  * Prose, which may say: param nothing.
@@ -43,7 +43,7 @@ def test_a_head_comment_declares_the_kernel():
         Parameter("chroma", bool, True, summary="invert U and V too"),
         Parameter("curve", str, "linear"),
     )
-    assert {"gray", "yuv420p", "yuv444p", "rgb24"} <= set(kernel.formats_read)
+    assert {"gray", "yuv420p", "yuv444p", "rgb24", "gbrap16le"} <= set(kernel.formats_read)
     assert kernel.formats_written == ("gray",)
     assert kernel.host == "invert"
 

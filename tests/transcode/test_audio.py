@@ -89,7 +89,8 @@ def test_late_audio_copied_stays_late(clips, convert, name, suffix):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("late_audio", "pcm_s16le"), ("two_audio_mp4", "aac"), ("two_audio", "flac")]
+    ("name", "codec"),
+    [("late_audio", "pcm_s16le"), ("two_audio_mp4", "aac"), ("two_audio", "flac")],
 )
 def test_copy_that_the_container_cannot_hold(convert, tmp_path, name, codec):
     with pytest.raises(EncodeError) as caught:

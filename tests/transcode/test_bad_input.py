@@ -153,7 +153,7 @@ class TestSources:
         assert report.frames == report.frames_decoded
         if name != "cut_ts":  # A stream that is broadcast has no end that could be missed.
             assert any(notice.startswith("damaged: ") for notice in report.notices)
-            assert any("damaged packet" in notice for notice in report.notices)
+            assert any("in all" in notice for notice in report.notices)
 
     def test_index_in_front_of_a_file_cut_in_the_middle(self, refused, clips, tmp_path):
         path, there = cut_behind_its_index(clips.path("long_gop"), tmp_path / "cut.mp4")
@@ -344,7 +344,7 @@ class TestOutputs:
 
     def test_folder_that_is_a_file(self, clips, tmp_path):
         (tmp_path / "a").write_bytes(OLD)
-        with pytest.raises(OutputError, match="out.mp4: "):
+        with pytest.raises(OutputError, match=r"out.mp4: "):
             transcode.run(clips.path("h264"), tmp_path / "a" / "out.mp4")
         assert (tmp_path / "a").read_bytes() == OLD
 
@@ -470,9 +470,10 @@ def immutable(folder):
         finally:
             folder.chmod(0o755)
         return
-    if not shutil.which("chattr") or subprocess.run(
-        ["chattr", "+i", folder], capture_output=True, check=False
-    ).returncode:
+    if (
+        not shutil.which("chattr")
+        or subprocess.run(["chattr", "+i", folder], capture_output=True, check=False).returncode
+    ):
         pytest.skip("no chattr +i on this file system, and permissions do not bind root")
     try:
         yield
@@ -520,7 +521,12 @@ def run_python(code, *arguments, **options):
 
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **options,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
     )
     assert done.returncode == 0, done.stderr
     return done

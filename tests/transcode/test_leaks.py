@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import os
+import subprocess
+import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
 
-import pytest
-
 import transcode
 from bridges.edges.cpu_to_ffmpeg import held_planes
 from bridges.errors import XTranscodeError
+from tests.assets.clips import library
 from transcode import AudioOptions, Progress, VideoOptions
 
 QUICK = VideoOptions(preset="ultrafast")
 
 
-class _Enough(Exception):
+class EnoughError(Exception):
     """Raised by a callback to end a run in its middle."""
 
 
 def _interrupt(event):
     if isinstance(event, Progress):
-        raise _Enough
+        raise EnoughError
 
 
 GOOD = [
@@ -59,7 +61,7 @@ def resident_kib():
 def state():
     gc.collect()
     return {
-        "threads": {thread.name for thread in threading.enumerate()},
+        "threads": sorted(thread.name for thread in threading.enumerate()),
         "native threads": len(os.listdir("/proc/self/task")),
         "descriptors": sorted(os.listdir("/proc/self/fd")),
         "planes held": held_planes(),
@@ -67,45 +69,68 @@ def state():
 
 
 def run_all(clips, folder):
-    """Run every job once; return how many there were of each kind."""
-    done = failed = 0
+    """Run every job once; hold that as many fail as should."""
+    failed = 0
     for name, options in GOOD + FAILING:
         try:
             transcode.run(
-                clips.path(name), folder / "out.mkv", **{"video": QUICK, "overwrite": True, **options}
+                clips.path(name),
+                folder / "out.mkv",
+                **{"video": QUICK, "overwrite": True, **options},
             )
-            done += 1
-        except (XTranscodeError, _Enough):
+        except (XTranscodeError, EnoughError):
             failed += 1
-    return done, failed
+    assert failed == len(FAILING)
 
 
-@pytest.mark.parametrize("rounds", [5])
-def test_sixty_runs(clips, tmp_path, rounds):
-    for _ in range(3):
-        assert run_all(clips, tmp_path) == (len(GOOD), len(FAILING))
-    before, used = state(), resident_kib()
-    for _ in range(rounds):
-        assert run_all(clips, tmp_path) == (len(GOOD), len(FAILING))
-    grown = resident_kib() - used
-    assert state() == before
-    assert os.listdir(tmp_path) == ["out.mkv"]
-    assert grown < 6 * 1024, f"{grown} KiB more after {rounds * len(GOOD + FAILING)} runs"
-
-
-@pytest.mark.parametrize("name", ["everything_mkv", "everything_mp4", "audio_only", "text"])
-def test_probing(clips, name):
-    def probe():
+def probe_all(clips, folder):
+    """Look at good and bad files many times."""
+    for name in ("everything_mkv", "everything_mp4", "audio_only", "text") * 20:
         try:
             transcode.probe(clips.path(name))
         except XTranscodeError:
             assert name == "text"
 
-    for _ in range(30):
-        probe()
+
+def measure(work, folder, warm, rounds):
+    """Do some work again and again; say how the process changed after it was warm."""
+    clips = library(folder / "clips")
+    for _ in range(warm):
+        work(clips, folder)
     before, used = state(), resident_kib()
-    for _ in range(150):
-        probe()
-    grown = resident_kib() - used
-    assert state() == before
-    assert grown < 4 * 1024, f"{grown} KiB more after 150 probes"
+    for _ in range(rounds):
+        work(clips, folder)
+    print(json.dumps({"before": before, "after": state(), "grown": resident_kib() - used}))
+
+
+def measured(work, folder, *, warm, rounds):
+    """Measure in a process of its own with one heap, for several would grow by chance."""
+    code = (
+        "import sys; from pathlib import Path; from tests.transcode import test_leaks as leaks; "
+        f"leaks.measure(leaks.{work.__name__}, Path(sys.argv[1]), {warm}, {rounds})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_sixty_runs(tmp_path):
+    found = measured(run_all, tmp_path, warm=3, rounds=5)
+    assert found["after"] == found["before"]
+    assert found["before"]["threads"] == ["MainThread"]
+    assert found["before"]["planes held"] == 0
+    assert sorted(os.listdir(tmp_path)) == ["clips", "out.mkv"]
+    assert found["grown"] < 2 * 1024, f"{found['grown']} KiB more after 60 runs"
+
+
+def test_probing(tmp_path):
+    found = measured(probe_all, tmp_path, warm=1, rounds=4)
+    assert found["after"] == found["before"]
+    assert found["grown"] < 2 * 1024, f"{found['grown']} KiB more after 320 probes"

@@ -141,7 +141,7 @@ class TestPublication:
         one = publication()
         one.temporary.write_bytes(NEW)
         monkeypatch.setattr(os, "fsync", refuse)
-        with pytest.raises(OutputError, match="out.mp4: input/output error"):
+        with pytest.raises(OutputError, match=r"out\.mp4: input/output error"):
             one.commit()
         assert one.target.read_bytes() == OLD
 
@@ -314,7 +314,10 @@ class TestRuns:
 
         with pytest.raises(XTranscodeError) as caught:
             transcode.run(
-                clips.path("h264"), folder / "out.mp4", verify=verify, video=QUICK,
+                clips.path("h264"),
+                folder / "out.mp4",
+                verify=verify,
+                video=QUICK,
                 on_progress=remove,
             )
         assert str(folder / "out.mp4") in str(caught.value)

@@ -49,8 +49,12 @@ def started(tmp_path):
     def start(source, target, *, preset="slower", verify="fast", size=1280, **options):
         arguments = [sys.executable, "-u", "-c", RUN, source, target, preset, verify, str(size)]
         process = subprocess.Popen(
-            list(map(str, arguments)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, **options,
+            list(map(str, arguments)),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
         )
         running.append(process)
         return process
@@ -145,7 +149,10 @@ def test_while_nobody_reads_standard_output(started, clips, tmp_path, number, st
     code = code.replace("preset=preset", 'codec="rawvideo"')
     process = subprocess.Popen(
         [sys.executable, "-c", code, clips.path("long_gop"), "-", "", "none", "128"],
-        cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     os.close(writing)
     try:
@@ -177,7 +184,9 @@ def test_reader_of_standard_output_goes_away(started, clips):
     code = code.replace("preset=preset", 'codec="rawvideo"')
     process = subprocess.Popen(
         [sys.executable, "-c", code, clips.path("long_gop"), "-", "", "none", "128"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout.read(1000)
     process.stdout.close()
@@ -201,7 +210,9 @@ class TestCallback:
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             transcode.run(
-                sample, tmp_path / "out.mp4", video=VideoOptions(preset="slower"),
+                sample,
+                tmp_path / "out.mp4",
+                video=VideoOptions(preset="slower"),
                 on_progress=interrupt,
             )
         assert time.monotonic() - began < SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import pytest
@@ -62,7 +63,7 @@ def test_ntsc_is_told_as_such(plain, suffix):
 def test_ntsc_in_mp4_has_no_jitter(plain):
     path, _ = plain("ntsc_mp4", ".mp4")
     times = seconds_of(path)
-    assert {b - a for a, b in zip(times, times[1:], strict=False)} == {Fraction(1001, 30000)}
+    assert {b - a for a, b in pairwise(times)} == {Fraction(1001, 30000)}
 
 
 def test_rounding_is_said_and_only_then(plain):

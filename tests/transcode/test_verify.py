@@ -86,14 +86,14 @@ class TestExpectation:
         path, expected = written
         times = array("q", sorted(expected.times))
         times[place] += 2
-        with pytest.raises(VerifyError, match="off by up to 0.002"):
+        with pytest.raises(VerifyError, match=r"off by up to 0\.002"):
             check(path, dataclasses.replace(expected, times=times))
 
     def test_first_time_is_off(self, written):
         path, expected = written
         times = array("q", sorted(expected.times))
         times[0] += 2
-        with pytest.raises(VerifyError, match="off by up to 0.002"):
+        with pytest.raises(VerifyError, match=r"off by up to 0\.002"):
             check(path, dataclasses.replace(expected, times=times))
 
     def test_clock_is_off(self, written):
@@ -174,8 +174,14 @@ class TestDamage:
                     write.mux(noise if len(times) == 5 else self._moved(packet, stream))
             tags = video_tags(source)
         expected = Expected(
-            path="asked.mkv", times=times, time_base=Fraction(1, 1000), codec="ffv1",
-            width=128, height=96, tags=tags, streams={"video": 1},
+            path="asked.mkv",
+            times=times,
+            time_base=Fraction(1, 1000),
+            codec="ffv1",
+            width=128,
+            height=96,
+            tags=tags,
+            streams={"video": 1},
         )
         check(path, expected, decode=False)
         with pytest.raises(VerifyError, match=r"^asked.mkv: ") as caught:
@@ -187,15 +193,14 @@ class TestDamage:
         packet.stream = stream
         return packet
 
-    @pytest.mark.parametrize(("codec", "place"), [("h264", 3), ("h264", 12), ("ffv1", 12)])
+    @pytest.mark.parametrize(("codec", "place"), [("libx264", 3), ("libx264", 12), ("mpeg4", 12)])
     def test_bits_that_are_wrong(self, written, clips, tmp_path, codec, place):
         # Decoders conceal what they cannot decode; a whole number of frames proves nothing.
         path, expected = written
-        if codec == "ffv1":
+        if codec == "mpeg4":
             path = tmp_path / "out.mkv"
-            video = VideoOptions(codec="ffv1", options={"slicecrc": "1"})
-            transcode.run(clips.path("everything_mkv"), path, video=video)
-            expected = dataclasses.replace(expected, codec="ffv1")
+            transcode.run(clips.path("everything_mkv"), path, video=VideoOptions(codec=codec))
+            expected = dataclasses.replace(expected, codec="mpeg4")
         with av.open(str(path)) as container:
             packet = [p for p in container.demux(video=0) if p.size][place]
             content = bytes(packet)
@@ -221,8 +226,12 @@ class TestRuns:
         target.write_bytes(OLD)
         try:
             return transcode.run(
-                clips.path("long_gop"), target, overwrite=True, on_progress=on_progress,
-                video=VideoOptions(preset="ultrafast"), **options,
+                clips.path("long_gop"),
+                target,
+                overwrite=True,
+                on_progress=on_progress,
+                video=VideoOptions(preset="ultrafast"),
+                **options,
             )
         finally:
             assert os.listdir(target.parent) == [target.name]
@@ -236,7 +245,7 @@ class TestRuns:
     @pytest.mark.parametrize("other", ["h264", "h264_mkv", "two_videos", "audio_only", "text"])
     def test_another_file(self, clips, tmp_path, verify, other):
         content = clips.path(other).read_bytes()
-        with pytest.raises(VerifyError, match="out.mp4: "):
+        with pytest.raises(VerifyError, match=r"out\.mp4: "):
             self._run(
                 clips, tmp_path / "out.mp4", lambda part: part.write_bytes(content), verify=verify
             )
@@ -250,7 +259,7 @@ class TestRuns:
         assert target.read_bytes() == OLD
 
     def test_removed(self, clips, tmp_path):
-        with pytest.raises(VerifyError, match="out.mp4: .*no such file"):
+        with pytest.raises(VerifyError, match=r"out\.mp4: .*no such file"):
             self._run(clips, tmp_path / "out.mp4", lambda part: part.unlink())
         assert (tmp_path / "out.mp4").read_bytes() == OLD
 
