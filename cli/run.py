@@ -13,7 +13,6 @@ from cli.params import AUDIO, BIT_RATE, DEVICE, KEY_VALUE, RATE, SIZE, TIME
 if TYPE_CHECKING:
     from cli.render import JsonProgress, TextProgress
     from transcode.job import Job
-    from transcode.progress import Event, OnProgress
 
 __all__ = ["run"]
 
@@ -247,30 +246,14 @@ def _is_same(source: str, target: str) -> bool:
 def _run(job: "Job", shown: "TextProgress | JsonProgress", verbose: bool) -> None:
     import transcode
     from transcode.errors import OutputError
+    from transcode.ffmpeg_log import show_warnings
 
     try:
         with shown:
-            transcode.run(job, on_progress=_with_warnings(shown) if verbose else shown)
+            if verbose:
+                show_warnings()
+            transcode.run(job, on_progress=shown)
     except OutputError as error:
         if job.outputs[0].is_stdout and isinstance(error.__cause__, BrokenPipeError):
             raise BrokenPipeError from error
         raise
-
-
-def _with_warnings(shown: "OnProgress") -> "OnProgress":
-    """Let FFmpeg write its warnings to stderr from the time when frames flow.
-
-    Its own callback does that: PyAV's needs the GIL, and a decoder's threads that wait for it
-    while they are being joined would wait for ever.
-    """
-    import av.logging
-
-    from transcode.progress import Started
-
-    def show(event: "Event") -> None:
-        if isinstance(event, Started):
-            av.logging.restore_default_callback()
-            av.logging.set_libav_level(av.logging.WARNING)
-        shown(event)
-
-    return show

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from av.codec.codec import Codec, find_best_pix_fmt_of_list
 
 from bridges.errors import FormatError
-from bridges.formats import PIXEL_FORMATS, ColourModel
+from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
 from bridges.frame import FrameInfo, Matrix
 from transcode.errors import EncodeError
 
@@ -65,9 +65,14 @@ def choose_pix_fmt(codec: Codec, source: str, requested: str | None) -> str:
                 f"{', '.join(supported)}"
             )
         return requested
-    if not supported or source in supported:
-        return source
     known = PIXEL_FORMATS.get(source)
+    if codec.name == "mjpeg" and source.startswith("yuv4"):
+        return source.replace("yuv4", "yuvj4")  # It refuses limited range, and JPEG has none.
+    is_played = codec.canonical_name in ("h264", "hevc")
+    if not supported or (source in supported and not (is_played and source.startswith("gray"))):
+        return source
+    if known is not None and known.model is ColourModel.GRAY:
+        return gray_carrier(codec, known, None)
     best, _ = find_best_pix_fmt_of_list(
         _software(supported), source, bool(known and known.has_alpha)
     )
@@ -89,7 +94,7 @@ def _software(names: Sequence[str]) -> list[str]:
     return [name for name in names if name in PIXEL_FORMATS] or list(names)
 
 
-def gray_carrier(codec: Codec, info: FrameInfo, requested: str | None) -> str:
+def gray_carrier(codec: Codec, gray: PixelFormat, requested: str | None) -> str:
     """Return the format in which a gray picture is handed to an encoder.
 
     By default 4:2:0 with neutral chroma at the picture's own depth, because few players decode
@@ -99,28 +104,27 @@ def gray_carrier(codec: Codec, info: FrameInfo, requested: str | None) -> str:
     ----------
     codec : av.Codec
         The encoder.
-    info : FrameInfo
-        Of the gray picture.
+    gray : PixelFormat
+        Of the picture.
     requested : str or None
         What the user asked for; taken as it is where it has a luma plane.
     """
     if requested is not None:
         _check_known(requested)
         known = PIXEL_FORMATS.get(requested)
-        return requested if known and _carries_luma(known.name) else info.format.name
-    depth = "" if info.format.bits == 8 else f"{info.format.bits}le"
-    semi_planar = "nv12" if info.format.bits == 8 else f"p0{info.format.bits}le"
+        return requested if known and _carries_luma(known) else gray.name
+    depth = "" if gray.bits == 8 else f"{gray.bits}le"
+    semi_planar = "nv12" if gray.bits == 8 else f"p0{gray.bits}le"
     wanted = [f"yuv420p{depth}", semi_planar, f"yuv422p{depth}", f"yuv444p{depth}"]
     supported = supported_formats(codec)
     for name in wanted:
         if name in PIXEL_FORMATS and (name in supported or not supported):
             return name
-    return info.format.name
+    return gray.name
 
 
-def _carries_luma(name: str) -> bool:
+def _carries_luma(known: PixelFormat) -> bool:
     """Whether plane 0 is luma alone, so that a gray picture can be written straight into it."""
-    known = PIXEL_FORMATS[name]
     return known.model is not ColourModel.RGB and known.planes[0].channels == "Y"
 
 

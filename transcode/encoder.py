@@ -10,7 +10,7 @@ import av
 from av.codec.codec import Codec
 from av.codec.context import Flags
 
-from bridges.backends.ffmpeg import field_order, sample_aspect_ratio
+from bridges.backends.ffmpeg import BOTTOM_FIELD_FIRST, field_order, sample_aspect_ratio
 from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
 from transcode.ffmpeg_log import captured_log
@@ -193,15 +193,17 @@ class VideoEncoder(_Encoder):
         self, first: VideoFrame, options: VideoOptions, notices: Notices
     ) -> dict[str, str]:
         name = self.stream.codec_context.name
+        hdr = hdr_parameters(name, first)
+        if hdr is None:
+            notices.add(f"HDR metadata dropped, which {name} cannot take")
+        parameters = dict(hdr or {})
         given = {"preset": options.preset, "profile": options.profile}
         result = {key: value for key, value in given.items() if value is not None}
         if options.crf is not None:
             result["crf"] = f"{options.crf:g}"
         result.update(options.options)
-        hdr = hdr_parameters(name, first)
-        if hdr is None:
-            notices.add(f"HDR metadata dropped, which {name} cannot take")
-        parameters = dict(hdr or {})
+        if name == "libx264" and self.stream.codec_context.field_order == BOTTOM_FIELD_FIRST:
+            parameters["bff"] = "1"
         if name == "libx265":
             parameters["log-level"] = "error"  # Else it writes to the terminal on its own.
         if parameters:

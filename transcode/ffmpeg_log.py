@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import av.logging
 
-__all__ = ["CapturedLog", "captured_log"]
+__all__ = ["CapturedLog", "captured_log", "show_warnings"]
 
 
 @dataclass
@@ -29,7 +29,6 @@ def captured_log() -> Iterator[CapturedLog]:
     something up, never while frames flow.
     """
     log = CapturedLog()
-    before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
         with av.logging.Capture(local=True) as entries:
@@ -38,4 +37,22 @@ def captured_log() -> Iterator[CapturedLog]:
             finally:
                 log.messages.extend((name, text.strip()) for _, name, text in entries)
     finally:
-        av.logging.set_level(before)
+        if _warnings_shown:
+            show_warnings()
+        else:
+            av.logging.set_level(None)
+
+
+_warnings_shown = False
+
+
+def show_warnings() -> None:
+    """Have FFmpeg write its warnings to standard error from now on, by its own callback.
+
+    PyAV's needs the GIL, and a decoder's threads that wait for it while they are being joined
+    would wait for ever.
+    """
+    global _warnings_shown
+    _warnings_shown = True
+    av.logging.restore_default_callback()
+    av.logging.set_libav_level(av.logging.WARNING)

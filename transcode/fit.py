@@ -8,8 +8,8 @@ from av.video.frame import VideoFrame
 
 from bridges.backends.ffmpeg import frame_info
 from bridges.errors import FormatError
-from bridges.formats import PIXEL_FORMATS, ColourModel
-from bridges.frame import Matrix
+from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
+from bridges.frame import FrameInfo, Matrix
 from transcode.colour import assumed_matrix, choose_pix_fmt, matrix_name
 from transcode.filters import GraphStep
 from transcode.job import VideoOptions
@@ -31,6 +31,12 @@ _TAKES_ODD_SIZES = frozenset(
     )
 )
 """Encoders that take odd sizes with subsampled chroma; found by opening each with 127x95."""
+
+
+LIMITED_RANGE_ONLY = frozenset(
+    ("dnxhd", "mpeg1video", "mpeg2video", "mpeg4", "prores", "prores_aw", "prores_ks")
+)
+"""Encoders whose bit stream has no place to say that samples are in full range."""
 
 
 class FitStep:
@@ -92,9 +98,19 @@ class FitStep:
         resized = self._options.size is not None and (width, height) != (frame.width, frame.height)
         if not resized and (width, height) != (frame.width, frame.height):
             filters.append(f"crop={width}:{height}:0:0")
-        scale = resized or pix_fmt != frame.format.name
+        scale = resized or pix_fmt != frame.format.name or self._loses_range(frame)
         if filters or scale:
             self._graph = self._make_graph(frame, filters, scale=scale)
+
+    def _loses_range(self, frame: VideoFrame) -> bool:
+        """Whether the frame is in full range and the encoder cannot say so."""
+        known = PIXEL_FORMATS.get(frame.format.name)
+        return (
+            self._codec.name in LIMITED_RANGE_ONLY
+            and known is not None
+            and known.model is not ColourModel.RGB
+            and frame_info(frame).is_full_range
+        )
 
     def _size(self, frame: VideoFrame, pix_fmt: str) -> tuple[int, int]:
         """Return the size to encode, even where chroma is subsampled and the encoder needs it."""
@@ -112,8 +128,8 @@ class FitStep:
                 )
             verb = "size" if self._options.size else "cropped"
             self._notices.add(
-                f"{verb} {width}x{height} > {even[0]}x{even[1]}: {self._codec.name} takes {pix_fmt} "
-                "in even sizes only"
+                f"{verb} {width}x{height} > {even[0]}x{even[1]}: {self._codec.name} takes "
+                f"{pix_fmt} in even sizes only"
             )
         return even
 
@@ -125,44 +141,78 @@ class FitStep:
 
     def _make_graph(self, frame: VideoFrame, filters: list[str], *, scale: bool) -> GraphStep:
         assert self._target is not None
-        width, height, pix_fmt = self._target
-        chain = list(filters)
-        if scale:
-            arguments = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int"
-            chain.append(arguments + self._conversion(frame, pix_fmt))
-            chain.append(f"format={pix_fmt}")
+        chain = [*filters, *self._scaling(frame)] if scale else filters
         return GraphStep(",".join(chain), rate=self._rate, notices=self._notices)
 
-    def _conversion(self, frame: VideoFrame, pix_fmt: str) -> str:
-        """Return the scale filter's colour options, and say what a conversion assumes or loses."""
+    def _scaling(self, frame: VideoFrame) -> list[str]:
+        """Return the filters from the frame's form to the target's; say what they assume or lose."""
+        assert self._target is not None
+        width, height, pix_fmt = self._target
+        scale = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int"
         source, target = PIXEL_FORMATS.get(frame.format.name), PIXEL_FORMATS.get(pix_fmt)
         if frame.format.name != pix_fmt and self._options.pix_fmt is None:
             self._notices.add(
                 f"pixel format {frame.format.name} > {pix_fmt}, which {self._codec.name} takes"
             )
         if source is None or target is None:
-            return ""
+            return [scale, f"format={pix_fmt}"]
         if source.has_alpha and not target.has_alpha:
             self._notices.add(f"alpha dropped, which {pix_fmt} cannot hold")
         info = frame_info(frame)
-        was_rgb, is_rgb = source.model is ColourModel.RGB, target.model is ColourModel.RGB
-        if was_rgb and not is_rgb:
+        kinds = source.model is ColourModel.RGB, target.model is ColourModel.RGB
+        if kinds == (True, False):
             self._notices.add("RGB written as BT.709 YUV in limited range")
-            return ":out_color_matrix=bt709:out_range=limited"
-        if is_rgb and not was_rgb:
-            matrix = info.colour.matrix
-            if matrix is Matrix.UNSPECIFIED:
-                matrix = assumed_matrix(info)
-                self._notices.add(f"untagged YUV taken as {matrix_name(matrix)}")
-            name = "bt2020" if matrix is Matrix.BT2020_NCL else matrix_name(matrix)
-            return f":in_color_matrix={name}:out_range=full"
-        if was_rgb:
-            return ""
-        full = info.is_full_range if target.full_range is None else target.full_range
-        kept = "full" if full else "limited"
-        return f":in_range={'full' if info.is_full_range else 'limited'}:out_range={kept}"
+            scale += ":out_color_matrix=bt709:out_range=limited"
+        elif kinds == (False, True):
+            scale += f":in_color_matrix={self._matrix(info)}:out_range=full"
+        elif kinds == (False, False):
+            return self._from_yuv_to_yuv(scale, info, target)
+        if target.model is ColourModel.GRAY:
+            return [scale, f"format={_planar(target)}", "extractplanes=y"]
+        return [scale, f"format={pix_fmt}"]
+
+    def _matrix(self, info: FrameInfo) -> str:
+        matrix = info.colour.matrix
+        if matrix is Matrix.UNSPECIFIED:
+            matrix = assumed_matrix(info)
+            self._notices.add(f"untagged YUV taken as {matrix_name(matrix)}")
+        return "bt2020" if matrix is Matrix.BT2020_NCL else matrix_name(matrix)
+
+    def _from_yuv_to_yuv(self, scale: str, info: FrameInfo, target: PixelFormat) -> list[str]:
+        """Keep the matrix, and the range wherever the target can say what it is."""
+        was_full = info.is_full_range
+        full = was_full if target.full_range is None else target.full_range
+        if was_full and self._codec.name in LIMITED_RANGE_ONLY:
+            full = False
+        if full != was_full:
+            ranges = f"{_range_name(was_full)} > {_range_name(full)}"
+            self._notices.add(f"colour range {ranges}, which {self._codec.name} writes")
+        chain = []
+        if info.format.model is ColourModel.GRAY:
+            # swscale takes gray for full range whatever the frame says: it becomes luma as it is,
+            # and is tagged again behind.
+            tags = f"setparams=range={_range_name(was_full)}:colorspace={_tag(info)}"
+            chain = ["scale=in_range=full:out_range=full", f"format={_planar(info.format)}", tags]
+        chain.append(f"{scale}:in_range={_range_name(was_full)}:out_range={_range_name(full)}")
+        if target.model is ColourModel.GRAY:
+            return [*chain, f"format={_planar(target)}", "extractplanes=y"]
+        return [*chain, f"format={target.name}"]
 
     def close(self) -> None:
         """Free the graph."""
         if self._graph is not None:
             self._graph.close()
+
+
+def _planar(known: PixelFormat) -> str:
+    """Return the planar 4:2:0 format of the same depth, whose first plane is luma alone."""
+    return "yuv420p" if known.bits == 8 else f"yuv420p{known.bits}le"
+
+
+def _range_name(full: bool) -> str:
+    return "full" if full else "limited"
+
+
+def _tag(info: FrameInfo) -> str:
+    matrix = info.colour.matrix
+    return "unknown" if matrix is Matrix.UNSPECIFIED else matrix_name(matrix)

@@ -138,7 +138,7 @@ class KernelStep:
         """Return what the result is, and have a pool for it; both change with the frames' form."""
         result = self._kernel.output(info, **self._parameters)
         if result.format.model is ColourModel.GRAY:
-            name = gray_carrier(self._codec, result, self._pix_fmt)
+            name = gray_carrier(self._codec, result.format, self._pix_fmt)
             result = replace(result, format=pixel_format(name))
         form = replace(result, pts=None)
         if self._carrier != form:

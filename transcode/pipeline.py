@@ -38,7 +38,12 @@ _PACKETS_BETWEEN_STAGES = 64
 class _Stage(threading.Thread):
     """A thread that runs one stage and counts the time that it works."""
 
-    def __init__(self, name: str, work: Callable[["_Stage"], None], done: Callable[..., None]):
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[_Stage], None],
+        done: Callable[[_Stage, BaseException | None], None],
+    ) -> None:
         super().__init__(name=f"xtranscode-{name}", daemon=True)
         self.stage = name
         self._work, self._done = work, done

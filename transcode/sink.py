@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.format import ContainerFormat
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Disposition
 
 from bridges.backends.ffmpeg import side_data
 from transcode.container import error_text
@@ -178,12 +177,14 @@ class Sink:
             self.container.set_chapters(chapters)
 
     def _moved(self, chapter: Chapter) -> Chapter | None:
-        """Return a chapter in the output's times, or None where it lies before the start."""
+        """Return a chapter in the output's times, or None where it lies outside the part."""
         assert chapter["time_base"] is not None
         shift = to_ticks(self._source.shift, chapter["time_base"])
         moved = chapter.copy()
         moved["start"], moved["end"] = max(chapter["start"] - shift, 0), chapter["end"] - shift
-        return moved if moved["end"] > 0 else None
+        if self._source.duration is not None:
+            moved["end"] = min(moved["end"], to_ticks(self._source.duration, chapter["time_base"]))
+        return moved if moved["end"] > moved["start"] else None
 
     def _write_header(self) -> None:
         with captured_log() as log:

@@ -121,6 +121,7 @@ class Source:
             and stream.time_base
             and not stream.disposition & Disposition.attached_pic
         ]
+        self.duration = duration
         self._origin = min(starts, default=Fraction(0))
         self._start = None if start is None else self._origin + start
         if start is None and duration is None:
@@ -215,7 +216,7 @@ class Source:
         if time is not None and not packet.stream.disposition & Disposition.attached_pic:
             seconds = time * time_base
             if self._start is not None and seconds < self._start:
-                return False
+                return self._begins_before(packet)
             if self._end is not None and seconds >= self._end:
                 return False
         shift = to_ticks(self.shift, time_base)
@@ -223,8 +224,23 @@ class Source:
         packet.dts = None if packet.dts is None else packet.dts - shift
         return True
 
+    def _begins_before(self, packet: Packet[Stream]) -> bool:
+        """Cut what a subtitle shows before the start; return whether anything is left of it."""
+        assert self._start is not None
+        start = to_ticks(self._start, packet.time_base)
+        if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
+            return False
+        left = packet.pts + packet.duration - start
+        if left <= 0:
+            return False
+        packet.pts = packet.dts = start - to_ticks(self.shift, packet.time_base)
+        packet.duration = left
+        return True
+
     def _from_start(self) -> Iterator[VideoFrame | Packet[Stream]]:
         """Yield what is decoded from a key frame at or before the start."""
+        if self._start is not None:
+            yield from self._covers()
         for margin in (*_SEEK_MARGINS, None) if self._start is not None else (None,):
             if not self._seek(margin):
                 continue
@@ -239,11 +255,20 @@ class Source:
                 yield from items
                 return
 
+    def _covers(self) -> Iterator[Packet[Stream]]:
+        """Yield the attached pictures, which libav hands out first, and never after a seek."""
+        pictures = Disposition.attached_pic
+        count = sum(bool(stream.disposition & pictures) for stream in self.container.streams)
+        for _, packet in zip(range(count), self.container.demux(), strict=False):
+            if packet.stream.disposition & pictures and packet.size:
+                yield packet
+
     def _seek(self, margin: int | None) -> bool:
         """Go to a key frame ``margin`` seconds before the start, or to the beginning for None."""
         if margin is None and self._start is None:
             return True
-        target = self._origin
+        # Transport streams are searched by the time of any packet, so the beginning is well before.
+        target = self._origin - _SEEK_MARGINS[-1]
         if margin is not None and self._start is not None:
             target = self._start - margin
             if target <= self._origin:
@@ -256,6 +281,7 @@ class Source:
                     f"{self.path}: cannot go back to the beginning: {error_text(self.path, error)}"
                 ) from error
             return margin is None
+        self._past_key_frame = False
         return True
 
     def _landed(self, held: list[VideoFrame | Packet[Stream]]) -> bool:
@@ -308,7 +334,7 @@ class Source:
                 self._reached = max(self._reached, end)
             if packet.stream.index == self.video.index:
                 self._packets += packet.size > 0
-                if packet.is_corrupt and self.frames_decoded:
+                if packet.is_corrupt and self._past_key_frame:
                     self._damaged(f"a packet{_place(packet)} is corrupt", None)
             yield packet
 
@@ -316,7 +342,7 @@ class Source:
         try:
             return packet.decode()  # type: ignore[return-value]
         except av.FFmpegError as error:
-            if self.frames_decoded == 0 and not packet.is_keyframe:
+            if not self._past_key_frame and not packet.is_keyframe:
                 self.damaged += 1  # A capture may begin between two key frames.
                 return []
             self._damaged(f"a packet{_place(packet)} cannot be decoded", error)

@@ -223,7 +223,10 @@ class _Run:
         return 1000 * sum(step.seconds for step in self._kernels) / frames if frames else None
 
     def _route(self) -> str:
-        return self._kernels[0].route if self._kernels else ""
+        if not self._kernels:
+            return ""
+        zero_copy = all(step.is_zero_copy for step in self._kernels)
+        return f"{self._kernels[0].route}   {'zero-copy' if zero_copy else 'with copies'}"
 
     def _verify(self, publication: Publication | None, source: Source, sink: Sink) -> VerifyMode:
         if publication is None:

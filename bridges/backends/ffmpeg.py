@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from av.buffer import Buffer
 
 __all__ = [
+    "BOTTOM_FIELD_FIRST",
+    "TOP_FIELD_FIRST",
     "FFmpegContext",
     "FFmpegTensor",
     "copy_properties",
@@ -193,18 +195,18 @@ def side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
     return bytes(everything[kind]) if kind in everything else None
 
 
-_INTERLACED, _TOP_FIELD_FIRST = 1 << 3, 1 << 4
+_FLAG_INTERLACED, _FLAG_TOP_FIELD_FIRST = 1 << 3, 1 << 4
 """``AV_FRAME_FLAG_*`` of libavutil/frame.h."""
-_FIELD_TT, _FIELD_BB = 2, 3
+TOP_FIELD_FIRST, BOTTOM_FIELD_FIRST = 2, 3
 """``AV_FIELD_TT`` and ``AV_FIELD_BB`` of libavcodec/defs.h."""
 
 
 def field_order(frame: VideoFrame) -> int | None:
     """Return libav's field order of an interlaced frame, or None for a progressive one."""
     flags = AVFrame.from_address(frame_pointer(frame)).flags
-    if not flags & _INTERLACED:
+    if not flags & _FLAG_INTERLACED:
         return None
-    return _FIELD_TT if flags & _TOP_FIELD_FIRST else _FIELD_BB
+    return TOP_FIELD_FIRST if flags & _FLAG_TOP_FIELD_FIRST else BOTTOM_FIELD_FIRST
 
 
 def is_damaged(frame: VideoFrame) -> bool:

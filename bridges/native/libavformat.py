@@ -66,5 +66,9 @@ def _is_head_of(native: AVStream, stream: Stream) -> bool:
     time_base = Fraction(numerator, denominator) if denominator else None
     found = native.index, native.id, native.disposition, native.nb_frames, time_base
     return found == (
-        stream.index, stream.id, int(stream.disposition), stream.frames, stream.time_base
+        stream.index,
+        stream.id,
+        int(stream.disposition),
+        stream.frames,
+        stream.time_base,
     )
