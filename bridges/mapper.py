@@ -8,7 +8,7 @@ from typing import overload
 
 from bridges.backends.cpu import CPUContext
 from bridges.context import Context
-from bridges.errors import FormatError
+from bridges.errors import FormatError, NoRouteError
 from bridges.frame import Frame
 from bridges.routes import Edge, find_route
 from bridges.tensor import AccessMode, MemoryType, Tensor
@@ -161,6 +161,9 @@ def create_mapper(contexts: Sequence[Context]) -> MemoryMapper:
         No edges join the two ends; the message says what was refused and why.
     """
     ends = list(contexts)
+    if len(ends) < 2 or ends[0].memory_type is ends[-1].memory_type:
+        found = ", ".join(context.memory_type.value for context in ends) or "none"
+        raise NoRouteError(f"a mapper needs two ends in different kinds of memory, got {found}")
     if all(context.memory_type is not MemoryType.CPU for context in ends):
         ends.insert(1, CPUContext())
     return MapperChain(find_route(ends), ends)

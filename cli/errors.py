@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-__all__ = ["Failure", "Interrupted", "failure_of", "one_line", "signals_interrupt"]
+__all__ = [
+    "BROKEN_PIPE_CODE",
+    "Failure",
+    "Interrupted",
+    "failure_of",
+    "one_line",
+    "signals_interrupt",
+]
 
 BROKEN_PIPE_CODE = 128 + signal.SIGPIPE
 """What a shell reports of a program that died writing to a pipe that nobody reads."""

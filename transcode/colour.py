@@ -9,7 +9,14 @@ from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
 from bridges.frame import FrameInfo, Matrix
 from transcode.errors import EncodeError
 
-__all__ = ["choose_pix_fmt", "gray_carrier", "matrix_name", "supported_formats"]
+__all__ = [
+    "assumed_matrix",
+    "choose_pix_fmt",
+    "gray_carrier",
+    "matrix_name",
+    "neutral_chroma",
+    "supported_formats",
+]
 
 _MATRIX_NAMES = {
     Matrix.RGB: "gbr",

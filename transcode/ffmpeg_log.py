@@ -1,8 +1,9 @@
 """FFmpeg's own words about what it refuses."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import av.logging
 
@@ -13,7 +14,12 @@ __all__ = ["CapturedLog", "captured_log", "show_warnings"]
 class CapturedLog:
     """What FFmpeg logged as errors: ``(component, message)`` pairs, in order."""
 
-    messages: list[tuple[str, str]] = field(default_factory=list)
+    entries: list[tuple[int, str, str]]
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """Component and message of each, in order; up to date inside the block too."""
+        return [(name, text.strip()) for _, name, text in self.entries]
 
     @property
     def text(self) -> str:
@@ -28,21 +34,20 @@ def captured_log() -> Iterator[CapturedLog]:
     PyAV's log callback needs the GIL, so it is only switched on around short calls that set
     something up, never while frames flow.
     """
-    log = CapturedLog()
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture(local=True) as entries:
-            try:
-                yield log
-            finally:
-                log.messages.extend((name, text.strip()) for _, name, text in entries)
-    finally:
-        if _warnings_shown:
-            show_warnings()
-        else:
-            av.logging.set_level(None)
+    # The level and the callback belong to the process: one block at a time.
+    with _lock:
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            with av.logging.Capture(local=True) as entries:
+                yield CapturedLog(entries)
+        finally:
+            if _warnings_shown:
+                show_warnings()
+            else:
+                av.logging.set_level(None)
 
 
+_lock = threading.Lock()
 _warnings_shown = False
 
 

@@ -15,7 +15,7 @@ from transcode.filters import GraphStep
 from transcode.job import VideoOptions
 from transcode.notices import Notices
 
-__all__ = ["FitStep"]
+__all__ = ["LIMITED_RANGE_ONLY", "FitStep"]
 
 _TAKES_ODD_SIZES = frozenset(
     (

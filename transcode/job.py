@@ -121,6 +121,8 @@ class Output:
         object.__setattr__(self, "path", fspath(self.path))
         if not self.path:
             raise JobError("the output has no name")
+        if "\0" in str(self.path):
+            raise JobError(f"{self.path!r} is no file name")
         if self.path == "-" and self.format is None:
             raise JobError("standard output needs a container: say --format matroska, for example")
 

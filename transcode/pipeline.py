@@ -34,6 +34,10 @@ _FRAMES_BETWEEN_STAGES = 4
 
 _PACKETS_BETWEEN_STAGES = 64
 
+_STALLED_SECONDS = 1.5
+"""How long to wait for a stage that may sit in a read or write that never comes back: a pipe whose
+other end does nothing. Stages that only compute always come back."""
+
 
 class _Stage(threading.Thread):
     """A thread that runs one stage and counts the time that it works."""
@@ -154,6 +158,11 @@ class Pipeline:
             error.add_note(f"raised in the {stage.stage} stage")
             raise error
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the source is still in use: a read of a pipe or a server did not come back."""
+        return self._stages[0].is_alive()
+
     def _done(self, stage: _Stage, error: BaseException | None) -> None:
         if error is not None:
             with self._failure_lock:
@@ -168,10 +177,12 @@ class Pipeline:
             step.close()
 
     def _halt(self) -> None:
-        """Stop every stage; give up on one that sits in a read that does not come back."""
+        """Stop every stage; give up on one that sits in a read or write that does not come back."""
         self._stop_all()
+        deadline = time.monotonic() + _STALLED_SECONDS
         for stage in self._stages:
-            stage.join(timeout=10)
+            may_stall = stage.stage in ("decode", "write")
+            stage.join(timeout=max(0, deadline - time.monotonic()) if may_stall else None)
         if self.sink is not None and not any(stage.is_alive() for stage in self._stages):
             self.sink.abort()
 

@@ -1,5 +1,6 @@
 """Publishing: a reader sees the old file or the whole new one, never anything between."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -41,8 +42,7 @@ class Publication:
         self.target = Path(os.path.realpath(target))
         self._overwrite = overwrite
         _check(target, self.target, source, overwrite)
-        name = f".{self.target.stem[:100]}.{secrets.token_hex(4)}.part{self.target.suffix}"
-        self.temporary = self.target.with_name(name)
+        self.temporary = self.target.with_name(_temporary_name(self.target))
         _try_folder(target, self.temporary)
 
     def commit(self) -> None:
@@ -82,7 +82,16 @@ class Publication:
 
     def abort(self) -> None:
         """Remove what was written; may be repeated, and after `commit` does nothing."""
-        self.temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self.temporary.unlink()
+
+
+def _temporary_name(target: Path) -> str:
+    """Return a hidden name that is no longer than the target's may be, in bytes."""
+    mark = f".{secrets.token_hex(4)}.part"
+    ending = target.suffix if len(os.fsencode(target.suffix)) <= 32 else ""
+    stem = os.fsencode(target.stem)[:100].decode(errors="ignore")
+    return f".{stem}{mark}{ending}"
 
 
 def _check(asked: str, target: Path, source: str, overwrite: bool) -> None:

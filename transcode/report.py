@@ -7,7 +7,7 @@ from typing import Any
 
 from transcode.job import VerifyMode
 
-__all__ = ["Report", "StreamSummary"]
+__all__ = ["Report", "StreamSummary", "plain"]
 
 
 @dataclass(frozen=True)

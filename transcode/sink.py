@@ -236,7 +236,9 @@ class Sink:
         try:
             self.container.mux_one(packet)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise OutputError(error_text(str(self._output.path), error)) from error
+            raise OutputError(
+                f"{self._output.path}: {error_text(str(self._output.path), error)}"
+            ) from error
 
     def finish(self) -> None:
         """Flush the audio encoders and write the container's end.
@@ -252,7 +254,9 @@ class Sink:
         try:
             self.container.close()
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise OutputError(error_text(str(self._output.path), error)) from error
+            raise OutputError(
+                f"{self._output.path}: {error_text(str(self._output.path), error)}"
+            ) from error
 
     def abort(self) -> None:
         """Close the file as it is; what is in it is of no use to anyone."""

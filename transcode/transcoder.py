@@ -97,6 +97,7 @@ class _Run:
         self._started = time.perf_counter()
         self._announced = False
         self._kernels: list[KernelStep] = []
+        self._pipeline: Pipeline | None = None
         self._runtime: ChosenRuntime | None = None
 
     def run(self) -> Report:
@@ -110,10 +111,10 @@ class _Run:
             self._runtime = choose_runtime(self._job.device)
         with contextlib.ExitStack() as stack:
             source = self._open_source()
-            stack.callback(source.close)
+            stack.callback(self._close, source)
             publication = self._prepare_output(stack)
             steps = self._steps(codec, source, calls)
-            pipeline = Pipeline(
+            pipeline = self._pipeline = Pipeline(
                 self._job,
                 source,
                 steps,
@@ -131,6 +132,11 @@ class _Run:
         self._tell_notices()
         self._tell(Finished(report))
         return report
+
+    def _close(self, source: Source) -> None:
+        # A container that a thread still reads from cannot be closed; it ends with the process.
+        if self._pipeline is None or not self._pipeline.is_reading:
+            source.close()
 
     def _open_source(self) -> Source:
         return Source(

@@ -10,15 +10,16 @@ from av.container import InputContainer
 from av.format import Flags as FormatFlags
 from av.video.stream import VideoStream
 
+from bridges.backends.ffmpeg import is_damaged
 from bridges.frame import ColourRange
-from transcode.container import open_input
+from transcode.container import error_text, open_input
 from transcode.errors import SourceError, VerifyError
 from transcode.notices import Notices
 
 if TYPE_CHECKING:
     from array import array
 
-__all__ = ["Expected", "verify"]
+__all__ = ["Expected", "verify", "video_tags"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,14 @@ def verify(
             _check_video(video, expected)
             if decode:
                 video.thread_type = "AUTO"
-            times = _read(container, video, decode=decode, check=check)
+            times = _read(container, video, expected, decode=decode, check=check)
             _check_times(container, video, times, expected, notices)
             _check_tags(video, expected, notices)
     except (SourceError, av.FFmpegError) as error:
+        said = str(error).removeprefix(f"{location}: ")
+        why = said if isinstance(error, SourceError) else error_text(location, error)
         raise VerifyError(
-            f"{expected.path}: what was written cannot be read again: {error}"
+            f"{expected.path}: what was written cannot be read again: {why}"
         ) from error
 
 
@@ -113,7 +116,12 @@ def _check_video(video: VideoStream, expected: Expected) -> None:
 
 
 def _read(
-    container: InputContainer, video: VideoStream, *, decode: bool, check: Callable[[], None]
+    container: InputContainer,
+    video: VideoStream,
+    expected: Expected,
+    *,
+    decode: bool,
+    check: Callable[[], None],
 ) -> list[int | None]:
     """Demux everything; return the presentation time of each video packet that is shown."""
     times: list[int | None] = []
@@ -126,9 +134,11 @@ def _read(
         if packet.size and not packet.is_discard:
             times.append(packet.pts)
         if decode:
-            frames += len(packet.decode())
+            for frame in packet.decode():
+                # Decoders conceal what they cannot decode; their frames say so.
+                frames += not is_damaged(frame)  # type: ignore[arg-type]
     if decode and frames != len(times):
-        raise VerifyError(f"{frames} of {len(times)} frames can be decoded")
+        raise VerifyError(f"{expected.path}: only {frames} of {len(times)} frames can be decoded")
     return times
 
 

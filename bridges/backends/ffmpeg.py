@@ -173,7 +173,8 @@ def copy_properties(source: VideoFrame, target: VideoFrame) -> None:
     code = library().av_frame_copy_props(frame_pointer(target), frame_pointer(source))
     if code < 0:
         raise MemoryError(f"av_frame_copy_props: {av_error(code)}")
-    target.time_base = source.time_base
+    if source.time_base is not None:
+        target.time_base = source.time_base
 
 
 def set_sample_aspect_ratio(frame: VideoFrame, ratio: Fraction) -> None:

@@ -17,6 +17,8 @@ def ffmpeg_to_cpu(
     """Map one plane; a READ mapping cannot be written to."""
     info = source.info
     memory = (ctypes.c_uint8 * info.span).from_address(source.handle("data"))
+    # The array holds the frame, so that ``source`` may be closed before it.
+    memory.frame = source.handle("av_frame")  # type: ignore[attr-defined]
     array = np.ndarray(info.shape, info.dtype, memoryview(memory), strides=info.strides)
     array.flags.writeable = bool(access & AccessMode.WRITE)
     return CPUTensor(array, context=context, parent=source)

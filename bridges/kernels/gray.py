@@ -17,7 +17,7 @@ from bridges.formats import ColourModel, PixelFormat, pixel_format
 from bridges.frame import ColourRange, FrameInfo, Matrix
 from bridges.kernels.launch import Launch
 
-__all__ = ["Coefficients", "Weights", "coefficients", "launch", "output", "weights_for"]
+__all__ = ["Coefficients", "Weights", "channels", "coefficients", "launch", "output", "weights_for"]
 
 Weights = tuple[Fraction, Fraction, Fraction]
 """Kr, Kg and Kb; they add up to one."""

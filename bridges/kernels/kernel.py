@@ -27,7 +27,7 @@ from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
 from bridges.kernels.launch import Launch
 
-__all__ = ["Kernel", "Parameter", "get", "names", "parse"]
+__all__ = ["Kernel", "Parameter", "Value", "get", "names", "parse"]
 
 Value = bool | int | float | str
 
