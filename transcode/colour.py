@@ -81,7 +81,7 @@ def choose_pix_fmt(codec: Codec, source: str, requested: str | None) -> str:
     if known is not None and known.model is ColourModel.GRAY:
         return gray_carrier(codec, known, None)
     best, _ = find_best_pix_fmt_of_list(
-        _software(supported), source, bool(known and known.has_alpha)
+        _in_colour(supported), source, bool(known and known.has_alpha)
     )
     if best is None:
         raise EncodeError(f"{codec.name} takes no pixel format near {source}")
@@ -97,8 +97,11 @@ def _check_known(name: str) -> None:
         raise EncodeError(f"unknown pixel format {name!r}") from error
 
 
-def _software(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in PIXEL_FORMATS] or list(names)
+def _in_colour(names: Sequence[str]) -> list[str]:
+    """Leave out gray and what lies on devices, unless there is nothing else."""
+    known = [PIXEL_FORMATS[name] for name in names if name in PIXEL_FORMATS]
+    colour = [entry.name for entry in known if entry.model is not ColourModel.GRAY]
+    return colour or [name for name in names if not name.startswith("gray")] or list(names)
 
 
 def gray_carrier(codec: Codec, gray: PixelFormat, requested: str | None) -> str:

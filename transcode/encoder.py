@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioEncoder", "VideoEncoder", "find_encoder"]
 
+_MPEG_RATES = 120
+
 _COARSE_CLOCKS = {
     "mpeg4": 65535,
     "msmpeg4": 65535,
@@ -40,14 +42,17 @@ _COARSE_CLOCKS = {
     "h263": 65535,
     "h263p": 65535,
     "flv": 65535,
-    "mpeg1video": 120,
-    "mpeg2video": 120,
+    "mpeg1video": _MPEG_RATES,
+    "mpeg2video": _MPEG_RATES,
 }
 """Largest denominator of the time base that an encoder's bit stream can hold.
 
 MPEG-4 part 2 writes ``vop_time_increment_resolution`` in 16 bits (ISO/IEC 14496-2, 6.3.3); MPEG-1
 and MPEG-2 know a list of frame rates only (ISO/IEC 13818-2, table 6-4).
 """
+
+_FIXED_RATE = frozenset(("avi", "dv", "yuv4mpegpipe"))
+"""Containers that store one rate instead of times."""
 
 _INTERLACED = frozenset(("libx264", "mpeg2video", "prores", "prores_ks", "ffv1", "dnxhd"))
 """Encoders that write interlaced frames as such when asked to."""
@@ -157,7 +162,8 @@ class VideoEncoder(_Encoder):
         notices: Notices,
     ) -> None:
         codec = find_encoder(options.codec, "video")
-        self._clock = _clock(codec.name, first, rate, notices)
+        finest = 0 if container.format.name in _FIXED_RATE else _COARSE_CLOCKS.get(codec.name)
+        self._clock = _clock(codec.name, first, rate, finest, notices)
         super().__init__(_add_stream(container, codec.name, rate))
         context = self.stream.codec_context
         context.width, context.height = first.width, first.height
@@ -240,24 +246,25 @@ class VideoEncoder(_Encoder):
         ticks = rescale(frame.pts, frame.time_base, self._clock)
         if self._last is not None and ticks <= self._last:
             raise EncodeError(
-                f"{self.stream.codec_context.name} counts time in {self._clock} s, too coarse for "
-                "this source's frame times; say --fps, or take another codec"
+                f"the output counts time in {self._clock} s, too coarse for this source's frame "
+                "times; say --fps, or take another codec or container"
             )
         frame.duration = max(1, rescale(frame.duration, frame.time_base, self._clock))
         frame.pts, frame.time_base, self._last = ticks, self._clock, ticks
 
 
-def _clock(name: str, first: VideoFrame, rate: Fraction | None, notices: Notices) -> Fraction:
-    """Return the time base to encode in: the frames' own, unless the codec cannot hold it."""
+def _clock(
+    name: str, first: VideoFrame, rate: Fraction | None, finest: int | None, notices: Notices
+) -> Fraction:
+    """Return the time base to encode in: the frames' own, or one frame where that is too fine."""
     assert first.time_base is not None
-    finest = _COARSE_CLOCKS.get(name)
-    if finest is None or (first.time_base.denominator <= finest and name[:4] != "mpeg"):
+    if finest is None or (first.time_base.denominator <= finest and finest > _MPEG_RATES):
         return first.time_base
     if rate is None:
         raise EncodeError(f"{name} needs a frame rate; say --fps")
     clock = 1 / rate
     if clock != first.time_base:
-        notices.add(f"times in {clock} s, as {name} counts them")
+        notices.add(f"times in {clock} s, one frame each, as the output counts them")
     return clock
 
 

@@ -145,7 +145,7 @@ class FitStep:
         return GraphStep(",".join(chain), rate=self._rate, notices=self._notices)
 
     def _scaling(self, frame: VideoFrame) -> list[str]:
-        """Return the filters from the frame's form to the target's; say what they assume or lose."""
+        """Return the filters to the target's form; say what they assume or lose."""
         assert self._target is not None
         width, height, pix_fmt = self._target
         scale = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int"

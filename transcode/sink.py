@@ -59,6 +59,15 @@ def container_format(output: Output) -> ContainerFormat:
         ) from error
 
 
+_TS_AUDIO = frozenset(
+    ("aac", "aac_latm", "ac3", "dts", "eac3", "mp1", "mp2", "mp3", "opus", "s302m", "truehd")
+)
+"""Audio that libav's MPEG-TS muxer writes with a stream type or a registration of its own.
+
+Anything else it would write as private data that no player knows.
+"""
+
+
 class Sink:
     """One output file, from its first frame on.
 
@@ -114,6 +123,7 @@ class Sink:
         self.container: OutputContainer = av.open(location, "w", format=self.format.name)
         self.times = array("q")
         self.frames = self.nbytes = 0
+        self._covers = 0
         self._copied: dict[int, Stream] = {}
         self._audio: dict[int, AudioEncoder] = {}
         try:
@@ -126,6 +136,9 @@ class Sink:
             self._describe_container()
             kinds = [str(stream.type) for stream in self.container.streams]
             self.streams = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+            if self._covers:
+                self.streams["attachment"] -= self._covers
+                self.streams["video"] += self._covers
             self._write_header()
         except BaseException:
             self.abort()
@@ -149,6 +162,12 @@ class Sink:
             if self._output.audio.codec != "none":
                 self._add_encoded(stream)  # type: ignore[arg-type]
             return
+        cover = self._source.covers.get(stream.index)
+        if cover is not None and self.format.name == "matroska":
+            self._attach_cover(stream, cover)
+            return
+        if self._is_chapter_track(stream):
+            return
         problem = _refusal(self.format.name, stream)
         if problem and stream.type == "audio":
             raise EncodeError(
@@ -164,6 +183,19 @@ class Sink:
         copy = self.container.add_stream_from_template(stream, opaque=True)
         _describe(stream, copy)
         self._copied[stream.index] = copy
+
+    def _attach_cover(self, stream: Stream, picture: bytes) -> None:
+        """Add a cover as Matroska knows covers, as an attachment; a reader sees a picture again."""
+        kind = _codec_name(stream).replace("mjpeg", "jpeg")
+        name = f"cover.{kind.replace('jpeg', 'jpg')}"
+        self.container.add_attachment(name, f"image/{kind}", picture)
+        self._covers += 1
+
+    def _is_chapter_track(self, stream: Stream) -> bool:
+        """Whether a stream of an MP4 file holds the titles of the chapters, which are kept."""
+        container = self._source.container
+        is_mp4 = "mp4" in container.format.name.split(",")
+        return is_mp4 and stream.type == "data" and 0 < len(container.chapters()) == stream.frames
 
     def _add_encoded(self, stream: AudioStream) -> None:
         encoder = AudioEncoder(self.container, stream, self._output.audio)
@@ -290,8 +322,10 @@ def _refusal(container: str, stream: Stream) -> str:
 
     libav tells only when a header is written, so one is written to memory.
     """
-    if stream.type == "attachment" and container not in ("matroska", "webm"):
+    if stream.type == "attachment" and container != "matroska":
         return "attachments"
+    if container == "mpegts" and stream.type == "audio" and _codec_name(stream) not in _TS_AUDIO:
+        return "this codec"
     try:
         with captured_log() as log, av.open(io.BytesIO(), "w", format=container) as trial:
             trial.add_stream_from_template(stream, opaque=True)

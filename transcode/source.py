@@ -57,6 +57,11 @@ class Source:
     notices : Notices
         Where dropped, mended and assumed things are said.
 
+    Attributes
+    ----------
+    covers : dict of int to bytes
+        Attached pictures by stream index; libav hands them out before anything else.
+
     Raises
     ------
     SourceError
@@ -85,6 +90,7 @@ class Source:
             self.container.close()
             raise
         self.frames_decoded = 0
+        self.covers: dict[int, bytes] = {}
         self.damaged = 0
         self._past_key_frame = False
         self._packets = 0
@@ -190,7 +196,8 @@ class Source:
             Nothing could be decoded; or a packet could not be read or decoded, or the source
             breaks off, and damage is not to be kept.
         """
-        clock = FrameClock(round(1 / (self.rate * self.time_base)) if self.rate else 1)
+        step = max(1, round(1 / (self.rate * self.time_base))) if self.rate else 1
+        clock = FrameClock(step)
         first = None if self._start is None else to_ticks(self._start, self.time_base)
         end = None if self._end is None else to_ticks(self._end, self.time_base)
         shift = to_ticks(self.shift, self.time_base)
@@ -204,6 +211,8 @@ class Source:
                 continue
             item.pts = pts - shift
             item.time_base = self.time_base
+            # Without a duration, filters that re-time take the last frame for over at once.
+            item.duration = item.duration or step
             if self.sample_aspect_ratio:
                 set_sample_aspect_ratio(item, self.sample_aspect_ratio)
             yield item
@@ -259,7 +268,7 @@ class Source:
         """Yield the attached pictures, which libav hands out first, and never after a seek."""
         pictures = Disposition.attached_pic
         count = sum(bool(stream.disposition & pictures) for stream in self.container.streams)
-        for _, packet in zip(range(count), self.container.demux(), strict=False):
+        for _, packet in zip(range(count), self._demux(), strict=False):
             if packet.stream.disposition & pictures and packet.size:
                 yield packet
 
@@ -332,6 +341,8 @@ class Source:
             if packet.size and packet.pts is not None and packet.time_base:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self._reached = max(self._reached, end)
+            if packet.size and packet.stream.disposition & Disposition.attached_pic:
+                self.covers[packet.stream.index] = bytes(packet)
             if packet.stream.index == self.video.index:
                 self._packets += packet.size > 0
                 if packet.is_corrupt and self._past_key_frame:

@@ -307,4 +307,5 @@ def _expected(path: str, sink: Sink) -> Expected:
         height=stream.codec_context.height,
         tags=video_tags(stream),
         streams=sink.streams,
+        metadata=frozenset(sink.container.metadata),
     )

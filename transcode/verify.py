@@ -43,6 +43,8 @@ class Expected:
         is no failure.
     streams : dict of str to int
         How many streams of each type there must be.
+    metadata : set of str
+        Keys of the container's metadata; a container that cannot hold one is told of.
     """
 
     path: str
@@ -53,6 +55,7 @@ class Expected:
     height: int
     tags: dict[str, object]
     streams: dict[str, int]
+    metadata: frozenset[str] = frozenset()
 
 
 def verify(
@@ -88,6 +91,7 @@ def verify(
             times = _read(container, video, expected, decode=decode, check=check)
             _check_times(container, video, times, expected, notices)
             _check_tags(video, expected, notices)
+            _check_metadata(container, expected, notices)
     except (SourceError, av.FFmpegError) as error:
         said = str(error).removeprefix(f"{location}: ")
         why = said if isinstance(error, SourceError) else error_text(location, error)
@@ -184,6 +188,14 @@ def _check_tags(video: VideoStream, expected: Expected, notices: Notices) -> Non
             same = (found[name] == ColourRange.FULL) == (should == ColourRange.FULL)
         if not same:
             notices.add(f"{name} not carried: {should} was written, {found[name]} is read back")
+
+
+def _check_metadata(container: InputContainer, expected: Expected, notices: Notices) -> None:
+    there = {key.lower() for key in container.metadata}
+    lost = sorted(key for key in expected.metadata if key.lower() not in there)
+    if lost:
+        names = ", ".join(lost)
+        notices.add(f"metadata dropped, which {container.format.name} cannot hold: {names}")
 
 
 def video_tags(video: VideoStream) -> dict[str, object]:

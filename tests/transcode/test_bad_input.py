@@ -422,7 +422,6 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("pix_fmt", "options"),
         [
-            ("gray", {}),
             ("yuv444p", {}),
             ("yuv420p", {"pix_fmt": "yuv444p"}),
             ("yuv420p", {"codec": "ffv1"}),
