@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from bridges.errors import FormatError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["PIXEL_FORMATS", "ColourModel", "PixelFormat", "Plane", "pixel_format"]
 
@@ -76,8 +78,10 @@ class PixelFormat:
     va: str = ""
 
     @cached_property
-    def dtype(self) -> np.dtype[np.unsignedinteger]:
+    def dtype(self) -> "np.dtype[np.unsignedinteger]":
         """NumPy type of one stored sample: ``uint8`` or little-endian ``uint16``."""
+        import numpy as np  # Most users of this table never ask for samples.
+
         return np.dtype("u1" if self.bits + self.shift <= 8 else "<u2")
 
     def plane_shape(self, index: int, width: int, height: int) -> tuple[int, ...]:

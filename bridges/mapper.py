@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from bridges.backends.cpu import CPUContext
 from bridges.context import Context
 from bridges.errors import FormatError, NoRouteError
 from bridges.frame import Frame
@@ -160,6 +159,8 @@ def create_mapper(contexts: Sequence[Context]) -> MemoryMapper:
     NoRouteError
         No edges join the two ends; the message says what was refused and why.
     """
+    from bridges.backends.cpu import CPUContext
+
     ends = list(contexts)
     if len(ends) < 2 or ends[0].memory_type is ends[-1].memory_type:
         found = ", ".join(context.memory_type.value for context in ends) or "none"

@@ -1,17 +1,18 @@
 """Tensors: one block of strided samples in one kind of memory."""
 
 import enum
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from bridges.errors import ClosedError, FormatError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bridges.context import Context
 
 __all__ = ["AccessMode", "MemoryType", "Tensor", "TensorInfo"]
@@ -48,7 +49,7 @@ class TensorInfo:
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: "np.dtype[Any]"
     strides: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class TensorInfo:
     @property
     def nbytes(self) -> int:
         """Bytes of all samples, padding not counted."""
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+        return self.dtype.itemsize * math.prod(self.shape)
 
     @property
     def span(self) -> int:

@@ -174,6 +174,8 @@ class VideoEncoder(_Encoder):
             set_stream_aspect_ratio(self.stream, aspect)
         context.color_range, context.colorspace = first.color_range, first.colorspace
         context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
+        # PyAV asks for slices by default, which costs libx264 a third of its speed, and quality.
+        context.thread_type = "AUTO"
         context.thread_count = threads
         if options.bit_rate is not None:
             context.bit_rate = options.bit_rate

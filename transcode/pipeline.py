@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline"]
 
-_FRAMES_BETWEEN_STAGES = 4
+_FRAMES_BETWEEN_STAGES = 3
 """Enough to bridge the uneven work of stages; a frame is 3 MB in 1080p, so memory is bounded."""
 
 _PACKETS_BETWEEN_STAGES = 64
@@ -261,7 +261,7 @@ class Pipeline:
         self.sink.finish()
 
 
-_DECODER_NICENESS = 10
+_DECODER_NICENESS = 5
 """Added to the decoder's own thread. The encoder is nearly always the slowest stage; a decoder that
 runs beside it with equal rights takes time from it early and leaves a core idle later."""
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from bridges.backends.cpu import CPUContext
 from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
 from bridges.kernels import Runtime, create_runtime
@@ -66,6 +65,8 @@ def _opencl(selector: str, why: str) -> ChosenRuntime:
 
 
 def _numpy(why: str) -> ChosenRuntime:
+    from bridges.backends.cpu import CPUContext
+
     return ChosenRuntime(create_runtime(CPUContext()), _describe("cpu: NumPy", why))
 
 

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from av.codec.codec import Codec
 
-from bridges.kernels import parse_call
 from transcode.colour import matrix_name
 from transcode.encoder import find_encoder
 from transcode.filters import GraphStep, Step
 from transcode.fit import FitStep
 from transcode.job import AudioOptions, Job, Output, VerifyMode, VideoOptions
-from transcode.kernel_step import KernelStep
 from transcode.notices import Notices
 from transcode.pipeline import Pipeline
 from transcode.progress import Finished, Notice, OnProgress, Progress, Started
 from transcode.publish import Publication
 from transcode.report import Report, StreamSummary
-from transcode.runtime import ChosenRuntime, choose_runtime
 from transcode.sink import Sink, container_format
 from transcode.source import Source
 from transcode.verify import Expected, verify, video_tags
 
 if TYPE_CHECKING:
     from fractions import Fraction
+
+    from transcode.kernel_step import KernelStep
+    from transcode.runtime import ChosenRuntime
 
 __all__ = ["run"]
 
@@ -106,9 +106,7 @@ class _Run:
         if self._output.audio.codec not in ("copy", "none"):
             find_encoder(self._output.audio.codec, "audio")
         container_format(self._output)
-        calls = [parse_call(text) for text in self._job.filters]
-        if calls or self._job.device not in ("auto", "cpu"):
-            self._runtime = choose_runtime(self._job.device)
+        calls = self._kernel_calls()
         with contextlib.ExitStack() as stack:
             source = self._open_source()
             stack.callback(self._close, source)
@@ -132,6 +130,18 @@ class _Run:
         self._tell_notices()
         self._tell(Finished(report))
         return report
+
+    def _kernel_calls(self) -> list[Any]:
+        """Return the kernels asked for, each with its parameters, and choose where they run."""
+        if not self._job.filters and self._job.device in ("auto", "cpu"):
+            return []
+        # A plain transcode needs neither kernels nor NumPy, and starts the sooner without.
+        from bridges.kernels import parse_call
+        from transcode.runtime import choose_runtime
+
+        calls = [parse_call(text) for text in self._job.filters]
+        self._runtime = choose_runtime(self._job.device)
+        return calls
 
     def _close(self, source: Source) -> None:
         # A container that a thread still reads from cannot be closed; it ends with the process.
@@ -162,6 +172,8 @@ class _Run:
         steps: list[Step] = []
         if self._job.vf is not None:
             steps.append(GraphStep(self._job.vf, rate=source.rate, notices=self._notices))
+        if calls:
+            from transcode.kernel_step import KernelStep
         for kernel, parameters in calls:
             assert self._runtime is not None
             self._kernels.append(

@@ -4,7 +4,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 import av
-import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
@@ -117,7 +116,7 @@ class FFmpegContext(Context):
             ``info`` is not two-dimensional with 8 or 16 bits a sample.
         """
         names = {"u1": "gray", "u2": "gray16le"}
-        name = names.get(np.dtype(info.dtype).str[1:])
+        name = names.get(info.dtype.str[1:])
         if len(info.shape) != 2 or name is None:
             raise FormatError(
                 f"FFmpeg allocates planes of (rows, columns) of 8 or 16 bits, not {info.shape} "
