@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bridges.backends.opencl import probe
 from tests.assets.clips import Library, library
+from tests.helpers.require import require
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Library:
 def sample() -> Path:
     """Return the real clip that the project ships."""
     return Path(__file__).parent.parent / "samples" / "media" / "bigbuckbunny.mp4"
+
+
+@pytest.fixture
+def needs_opencl() -> None:
+    """Skip where there is no OpenCL device, or fail where there must be one."""
+    found = probe()
+    require("opencl", found.available, f"{found.reason}; try: {found.remedy}")

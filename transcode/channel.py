@@ -28,6 +28,12 @@ class Stop:
         for channel in self._channels:
             channel.wake()
 
+    def release(self) -> None:
+        """Let go of every channel and what is left in them, once all stages have left."""
+        for channel in self._channels:
+            channel.clear()
+        self._channels.clear()
+
     def attach(self, channel: "Channel[object]") -> None:
         """Have ``set`` wake the stages that wait on ``channel``."""
         self._channels.append(channel)
@@ -89,6 +95,10 @@ class Channel(Generic[T]):
         with self._not_empty:
             self._producers -= 1
             self._not_empty.notify_all()
+
+    def clear(self) -> None:
+        """Let go of the items that nobody took."""
+        self._items.clear()
 
     def wake(self) -> None:
         """Wake everyone who waits, so that they see that the pipeline stops."""

@@ -142,6 +142,8 @@ class KernelStep:
             result = replace(result, format=pixel_format(name))
         form = replace(result, pts=None)
         if self._carrier != form:
+            if note := self._kernel.note(info):
+                self._notices.add(note)
             if self._pool is not None:
                 self._pool.close()
             self._pool = BufferPool(lambda: _allocate(form), _POOL_CAPACITY)

@@ -55,16 +55,20 @@ class _Stage(threading.Thread):
         self.waited = 0.0
 
     def run(self) -> None:
+        # The work is a method of the pipeline, which holds this stage: let go of it at the end, so
+        # that nothing of a finished run waits for the garbage collector.
+        work, done = self._work, self._done
+        del self._work, self._done
         started = time.perf_counter()
         error: BaseException | None = None
         try:
-            self._work(self)
+            work(self)
         except Stopped:
             pass
         except BaseException as caught:  # noqa: BLE001 - handed to the thread that waits
             error = caught
         self.seconds = time.perf_counter() - started - self.waited
-        self._done(self, error)
+        done(self, error)
 
 
 class Pipeline:
@@ -152,9 +156,13 @@ class Pipeline:
         except BaseException:
             self._halt()
             raise
+        finally:
+            if not self.is_reading:
+                self._stop.release()
         if self._failure is not None:
             self._halt()
             stage, error = self._failure
+            self._failure = None
             error.add_note(f"raised in the {stage.stage} stage")
             raise error
 

@@ -1,7 +1,8 @@
 """FFmpeg's memory: the planes of an AVFrame, through PyAV."""
 
+import ctypes as c
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import av
 from av.sidedata.sidedata import Type as SideDataType
@@ -12,13 +13,8 @@ from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.formats import pixel_format
 from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
-from bridges.native.libavutil import AVFrame, av_error, frame_pointer, library
+from bridges.native.libavutil import AVFrame, AVFrameSideData, av_error, frame_pointer, library
 from bridges.tensor import MemoryType, Tensor, TensorInfo
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from av.buffer import Buffer
 
 __all__ = [
     "BOTTOM_FIELD_FIRST",
@@ -190,9 +186,15 @@ def sample_aspect_ratio(frame: VideoFrame) -> Fraction | None:
 
 def side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
     """Return one kind of a frame's side data, as the C structure that libavutil defines for it."""
-    # PyAV's type hints know one kind only.
-    everything = cast("Mapping[SideDataType, Buffer]", frame.side_data)
-    return bytes(everything[kind]) if kind in everything else None
+    # Not through PyAV's own view of it, which keeps the frame alive in a reference cycle.
+    native = AVFrame.from_address(frame_pointer(frame))
+    if not native.nb_side_data:
+        return None
+    entries = (c.POINTER(AVFrameSideData) * native.nb_side_data).from_address(native.side_data)
+    for entry in entries:
+        if entry.contents.type == kind.value:
+            return c.string_at(entry.contents.data, entry.contents.size)
+    return None
 
 
 _FLAG_INTERLACED, _FLAG_TOP_FIELD_FIRST = 1 << 3, 1 << 4

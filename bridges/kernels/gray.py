@@ -17,7 +17,16 @@ from bridges.formats import ColourModel, PixelFormat, pixel_format
 from bridges.frame import ColourRange, FrameInfo, Matrix
 from bridges.kernels.launch import Launch
 
-__all__ = ["Coefficients", "Weights", "channels", "coefficients", "launch", "output", "weights_for"]
+__all__ = [
+    "Coefficients",
+    "Weights",
+    "channels",
+    "coefficients",
+    "launch",
+    "note",
+    "output",
+    "weights_for",
+]
 
 Weights = tuple[Fraction, Fraction, Fraction]
 """Kr, Kg and Kb; they add up to one."""
@@ -185,6 +194,13 @@ def channels(layout: PixelFormat) -> tuple[tuple[int, int, int], ...]:
     """Return ``(plane, offset, step)`` of the channels that gray is made of: Y, or R, G and B."""
     names = "RGB" if layout.model is ColourModel.RGB else "Y"
     return tuple(layout.find(name) for name in names)
+
+
+def note(info: FrameInfo) -> str:
+    """Return by which weights RGB becomes gray; nothing for a picture that has its luma."""
+    if info.format.model is not ColourModel.RGB:
+        return ""
+    return f"gray weighted by {weights_for(info)[1]}"
 
 
 def output(info: FrameInfo) -> FrameInfo:

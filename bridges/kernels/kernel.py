@@ -176,6 +176,11 @@ class Kernel:
         result: FrameInfo = self._module().output(info, **values)
         return result
 
+    def note(self, info: FrameInfo) -> str:
+        """Return what the kernel assumes of a picture that its user should know; often nothing."""
+        tell = getattr(self._module(), "note", None)
+        return str(tell(info)) if tell is not None else ""
+
     def launch(self, source: FrameInfo, target: FrameInfo, **parameters: Value) -> Launch:
         """Return how the portable source is compiled and called for two pictures.
 

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 
 from bridges.errors import DeviceError
 
-__all__ = ["AVFrame", "BufferFree", "av_error", "frame_pointer", "library"]
+__all__ = ["AVFrame", "AVFrameSideData", "BufferFree", "av_error", "frame_pointer", "library"]
 
 SUPPORTED_MAJOR = 60
 """The libavutil major version (FFmpeg 8) whose AVFrame layout is written down below."""
@@ -57,6 +57,12 @@ class AVFrame(c.Structure):
         ("metadata", c.c_void_p),
         ("decode_error_flags", c.c_int),
     )
+
+
+class AVFrameSideData(c.Structure):
+    """The head of ``AVFrameSideData``."""
+
+    _fields_ = (("type", c.c_int), ("data", c.c_void_p), ("size", c.c_size_t))
 
 
 BufferFree = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)
