@@ -2,7 +2,7 @@
 
 A `Context` is a device of a framework, a `Tensor` a block of its memory, a `Frame` the planes of
 one picture. A mapper made by `create_mapper` shows the same samples through another framework.
-Importing this package loads no framework but NumPy.
+Importing this package loads no framework, not even NumPy.
 """
 
 from bridges.context import Context

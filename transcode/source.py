@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from bridges.backends.ffmpeg import is_damaged, set_sample_aspect_ratio
 from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
+from transcode.damage import Damage, missing_end
 from transcode.errors import SourceError
 from transcode.report import StreamSummary
 from transcode.timing import FrameClock, to_ticks
@@ -33,9 +34,6 @@ _SEEK_MARGINS = (1, 10, 60)
 Even the shortest is longer than frames are reordered, so that the frames which an open GOP shows
 before its key frame, and which cannot be decoded from there, lie before the start.
 """
-
-_DAMAGES_TOLD = 8
-"""How many damages are told one by one; the rest is only counted."""
 
 _INTERLEAVE_SECONDS = 2
 """How far other streams may lag behind the video in a file, when reading a part of it."""
@@ -80,7 +78,7 @@ class Source:
     ) -> None:
         self.path = path
         self._notices = notices
-        self._keep_damaged = keep_damaged
+        self._damage = Damage(path, keep=keep_damaged, notices=notices)
         self.container = open_input(path)
         try:
             self.video = self._choose_video()
@@ -91,7 +89,6 @@ class Source:
             raise
         self.frames_decoded = 0
         self.covers: dict[int, bytes] = {}
-        self.damaged = 0
         self._past_key_frame = False
         self._packets = 0
         self._reached = Fraction(0)
@@ -322,7 +319,10 @@ class Source:
                 done = self._end is not None and (frame.pts or 0) * self.time_base >= self._end
             if done and not self.others:
                 return
-        self._check_complete()
+        if self._start is None:
+            missing = missing_end(self.container, self.video, self._packets, self._reached)
+            if missing:
+                self._damage.found(missing, at_all=self.frames_decoded > 0)
 
     def _is_past(self, packet: Packet[Stream], seconds: int) -> bool:
         time = packet.dts if packet.dts is not None else packet.pts
@@ -334,7 +334,8 @@ class Source:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                self._damaged(f"reading breaks off: {error_text(self.path, error)}", error)
+                what = f"reading breaks off: {error_text(self.path, error)}"
+                self._damage.found(what, error, at_all=self.frames_decoded > 0)
                 return
             if packet is None:
                 return
@@ -346,7 +347,7 @@ class Source:
             if packet.stream.index == self.video.index:
                 self._packets += packet.size > 0
                 if packet.is_corrupt and self._past_key_frame:
-                    self._damaged(f"a packet{_place(packet)} is corrupt", None)
+                    self._damage.found(f"a packet{_place(packet)} is corrupt")
             yield packet
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
@@ -354,9 +355,10 @@ class Source:
             return packet.decode()  # type: ignore[return-value]
         except av.FFmpegError as error:
             if not self._past_key_frame and not packet.is_keyframe:
-                self.damaged += 1  # A capture may begin between two key frames.
+                self._damage.count += 1  # A capture may begin between two key frames.
                 return []
-            self._damaged(f"a packet{_place(packet)} cannot be decoded", error)
+            what = f"a packet{_place(packet)} cannot be decoded"
+            self._damage.found(what, error, at_all=self.frames_decoded > 0)
             return []
 
     def _check_picture(self, frame: VideoFrame) -> None:
@@ -364,41 +366,7 @@ class Source:
         self._past_key_frame = self._past_key_frame or bool(frame.key_frame)
         if self._past_key_frame and is_damaged(frame):
             time = "" if frame.pts is None else f" at {float(frame.pts * self.time_base):.3f} s"
-            self._damaged(f"the picture{time} is damaged", None)
-
-    def _damaged(self, what: str, error: Exception | None) -> None:
-        """Raise, unless damage is to be kept; then count it."""
-        self.damaged += 1
-        if self._keep_damaged:
-            if self.damaged <= _DAMAGES_TOLD:
-                self._notices.add(f"damaged: {what}")
-            return
-        if self.frames_decoded == 0:
-            raise SourceError(f"{self.path}: no frame could be decoded: {what}") from error
-        raise SourceError(
-            f"{self.path}: {what}; say --damaged keep to write the frames that are good"
-        ) from error
-
-    def _check_complete(self) -> None:
-        """Find a source that ends before its own index or header says."""
-        if self._start is not None:
-            return
-        names = self.container.format.name.split(",")
-        if "mp4" in names:
-            promised = len(self.video.index_entries)
-            if self._packets < promised:
-                self._damaged(
-                    f"it breaks off: its index has {promised} frames, {self._packets} are there",
-                    None,
-                )
-        elif "matroska" in names and self.container.duration:
-            promised_seconds = Fraction(self.container.duration, av.time_base)
-            if self._reached < promised_seconds * Fraction(98, 100) - Fraction(1, 2):
-                self._damaged(
-                    f"it breaks off: its header says {float(promised_seconds):.2f} s, "
-                    f"{float(self._reached):.2f} s are there",
-                    None,
-                )
+            self._damage.found(f"the picture{time} is damaged")
 
     def _report(self, clock: FrameClock) -> None:
         if self.frames_decoded == 0:
@@ -407,9 +375,7 @@ class Source:
             self._notices.add(f"{clock.missing} frames had no time; it was made from the rate")
         if clock.repaired:
             self._notices.add(f"{clock.repaired} frames had times that did not increase; moved on")
-        if self.damaged:
-            what = "packet or picture" if self.damaged == 1 else "packets or pictures"
-            self._notices.add(f"damaged: {self.damaged} {what} in all")
+        self._damage.report()
 
     def close(self) -> None:
         """Close the input; may be repeated."""
