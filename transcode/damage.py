@@ -93,10 +93,9 @@ def missing_end(
         The end of the last packet of any stream, in seconds.
     """
     names = container.format.name.split(",")
-    if "mp4" in names and packets < len(video.index_entries):
-        return (
-            f"it breaks off: its index has {len(video.index_entries)} frames, {packets} are there"
-        )
+    indexed = len(video.index_entries) if "mp4" in names else 0
+    if packets < indexed:
+        return f"it breaks off: its index has {indexed} frames, {packets} are there"
     if "matroska" in names and container.duration:
         promised = Fraction(container.duration, av.time_base)
         # Headers count in milliseconds, and a last frame's own duration is often left out.
