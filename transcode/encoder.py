@@ -10,7 +10,12 @@ import av
 from av.codec.codec import Codec
 from av.codec.context import Flags
 
-from bridges.backends.ffmpeg import BOTTOM_FIELD_FIRST, field_order, sample_aspect_ratio
+from bridges.backends.ffmpeg import (
+    BOTTOM_FIELD_FIRST,
+    chroma_location,
+    field_order,
+    sample_aspect_ratio,
+)
 from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
 from transcode.ffmpeg_log import captured_log
@@ -174,7 +179,7 @@ class VideoEncoder(_Encoder):
             set_stream_aspect_ratio(self.stream, aspect)
         context.color_range, context.colorspace = first.color_range, first.colorspace
         context.color_primaries, context.color_trc = first.color_primaries, first.color_trc
-        # PyAV asks for slices by default, which costs libx264 a third of its speed, and quality.
+        # PyAV asks for slices by default, which costs libx264 a tenth of its speed, and quality.
         context.thread_type = "AUTO"
         context.thread_count = threads
         if options.bit_rate is not None:
@@ -209,6 +214,8 @@ class VideoEncoder(_Encoder):
         result = {key: value for key, value in given.items() if value is not None}
         if options.crf is not None:
             result["crf"] = f"{options.crf:g}"
+        if location := chroma_location(first):
+            result["chroma_sample_location"] = str(location)
         result.update(options.options)
         if name == "libx264" and self.stream.codec_context.field_order == BOTTOM_FIELD_FIRST:
             parameters["bff"] = "1"

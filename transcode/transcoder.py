@@ -96,6 +96,7 @@ class _Run:
         self._told = 0
         self._started = time.perf_counter()
         self._announced = False
+        self._verify_seconds = 0.0
         self._kernels: list[KernelStep] = []
         self._pipeline: Pipeline | None = None
         self._runtime: ChosenRuntime | None = None
@@ -251,6 +252,7 @@ class _Run:
             if self._job.verify != "none":
                 self._notices.add("standard output cannot be verified")
             return "none"
+        started = time.perf_counter()
         if self._job.verify != "none":
             verify(
                 str(publication.temporary),
@@ -259,6 +261,7 @@ class _Run:
                 check=self._tell_notices,
                 notices=self._notices,
             )
+        self._verify_seconds = time.perf_counter() - started
         return self._job.verify
 
     def _report(self, source: Source, pipeline: Pipeline, verified: VerifyMode) -> Report:
@@ -281,7 +284,7 @@ class _Run:
             route=self._route(),
             bytes_copied=sum(step.bytes_copied for step in self._kernels),
             kernel_ms=self._kernel_ms(),
-            stage_seconds=pipeline.stage_seconds,
+            stage_seconds={**pipeline.stage_seconds, "verify": self._verify_seconds},
             verified=verified,
             notices=self._notices.messages,
         )

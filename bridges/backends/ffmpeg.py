@@ -21,6 +21,7 @@ __all__ = [
     "TOP_FIELD_FIRST",
     "FFmpegContext",
     "FFmpegTensor",
+    "chroma_location",
     "copy_properties",
     "field_order",
     "frame_info",
@@ -182,6 +183,11 @@ def sample_aspect_ratio(frame: VideoFrame) -> Fraction | None:
     """Return a frame's pixels' width over height; None where it is unknown."""
     width, height = AVFrame.from_address(frame_pointer(frame)).sample_aspect_ratio
     return Fraction(width, height) if width > 0 and height > 0 else None
+
+
+def chroma_location(frame: VideoFrame) -> int:
+    """Return where chroma samples lie, numbered as libav's ``AVChromaLocation``; 0 is unknown."""
+    return int(AVFrame.from_address(frame_pointer(frame)).chroma_location)
 
 
 def side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.errors import FormatError
 from bridges.formats import PIXEL_FORMATS, ColourModel, Plane, pixel_format
+from bridges.frame import FrameInfo
 
 ALL = sorted(PIXEL_FORMATS)
 MODELS = {"Y": ColourModel.GRAY, "U": ColourModel.YUV, "R": ColourModel.RGB}
@@ -205,3 +208,21 @@ class TestTable:
         with pytest.raises(dataclasses.FrozenInstanceError):
             pixel_format("gray").bits = 9
         assert Plane("Y") == pixel_format("gray").planes[0]
+
+
+SIDES = st.integers(1, 16384)
+
+
+@given(name=st.sampled_from(ALL), width=SIDES, height=SIDES)
+def test_planes_of_any_size(name, width, height):
+    entry = pixel_format(name)
+    for index, plane in enumerate(entry.planes):
+        rows, columns, *inner = entry.plane_shape(index, width, height)
+        assert rows - 1 < height / (1 << plane.log2_height) <= rows
+        assert columns - 1 < width / (1 << plane.log2_width) <= columns
+        assert inner == ([len(plane.channels)] if len(plane.channels) > 1 else [])
+    info = FrameInfo(entry, width, height)
+    assert [layout.shape for layout in info.planes] == [
+        entry.plane_shape(index, width, height) for index in range(len(entry.planes))
+    ]
+    assert all(layout.is_contiguous and layout.span == layout.nbytes for layout in info.planes)

@@ -9,6 +9,8 @@ import av
 import numpy as np
 import pytest
 
+import transcode
+from bridges.backends.ffmpeg import chroma_location
 from tests.assets import barcode
 from tests.assets.clips import CLIPS, SOUND
 from tests.assets.picture import luma_of, patch_values
@@ -197,3 +199,16 @@ def test_ten_bits_are_not_eight_stretched(plain, suffix):
     assert samples.dtype == np.uint16
     assert samples.max() > 255
     assert len(np.unique(samples & 3)) == 4
+
+
+@pytest.mark.parametrize("location", [1, 2, 3])
+def test_chroma_location(tmp_path, location):
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    with av.open(str(source), "w") as container:
+        options = {"chroma_sample_location": str(location)}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode(None))
+    transcode.run(source, target)
+    assert [chroma_location(frames_of(path)[0]) for path in (source, target)] == [location] * 2
