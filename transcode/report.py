@@ -68,7 +68,8 @@ class Report:
     kernel_ms : float or None
         Mean time of one frame in all kernels, in milliseconds.
     stage_seconds : dict of str to float
-        Time that each stage spent working, waiting for others not counted.
+        Time that each stage spent working, waiting for others not counted; at the end the time of
+        the verification.
     verified : {"none", "fast", "full"}
         What was checked before the file was published.
     notices : tuple of str

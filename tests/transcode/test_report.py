@@ -116,7 +116,7 @@ def test_report(clips, convert, name, suffix):
 
 def test_stage_seconds(convert):
     _, report = convert("long_gop")
-    assert list(report.stage_seconds) == ["decode", "process", "encode", "write"]
+    assert list(report.stage_seconds) == ["decode", "process", "encode", "write", "verify"]
     assert all(0 <= seconds <= report.elapsed_seconds for seconds in report.stage_seconds.values())
     assert report.stage_seconds["encode"] > 0
 
