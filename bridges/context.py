@@ -1,16 +1,16 @@
 """Contexts: one device of one framework, which owns or wraps memory."""
 
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Any, Self
+from abc import abstractmethod
+from typing import Any
 
+from bridges.closable import Closable
 from bridges.errors import ClosedError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
 __all__ = ["Context"]
 
 
-class Context(ABC):
+class Context(Closable):
     """One device of one framework.
 
     Attributes
@@ -59,14 +59,3 @@ class Context(ABC):
     def close(self) -> None:
         """Release the device; may be repeated."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

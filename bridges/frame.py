@@ -5,9 +5,8 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import TracebackType
-from typing import Protocol, Self
 
+from bridges.closable import Closable
 from bridges.formats import PixelFormat
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
@@ -104,11 +103,7 @@ class FrameInfo:
         return self.colour.range is ColourRange.FULL
 
 
-class _Closable(Protocol):
-    def close(self) -> None: ...
-
-
-class Frame:
+class Frame(Closable):
     """One picture: a tensor per plane, all in one kind of memory.
 
     Parameters
@@ -128,7 +123,7 @@ class Frame:
     """
 
     def __init__(
-        self, info: FrameInfo, tensors: Sequence[Tensor], *, parent: _Closable | None = None
+        self, info: FrameInfo, tensors: Sequence[Tensor], *, parent: Closable | None = None
     ) -> None:
         self.info = info
         self.tensors = tuple(tensors)
@@ -153,14 +148,3 @@ class Frame:
                 stack.callback(parent.close)
             for tensor in reversed(self.tensors):
                 stack.callback(tensor.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

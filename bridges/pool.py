@@ -4,9 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
+from bridges.closable import Closable
 from bridges.errors import ClosedError, PoolTimeoutError
 
 __all__ = ["BufferPool", "Lease", "PoolStatistics"]
@@ -37,7 +37,7 @@ class PoolStatistics:
     waited_seconds: float
 
 
-class Lease(Generic[T]):
+class Lease(Closable, Generic[T]):
     """The right to use one buffer of a pool until ``close()``, which may be repeated."""
 
     def __init__(self, pool: "BufferPool[T]", buffer: T) -> None:
@@ -63,19 +63,8 @@ class Lease(Generic[T]):
         if pool is not None:
             pool._give_back(self._buffer)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class BufferPool(Generic[T]):
+class BufferPool(Closable, Generic[T]):
     """At most ``capacity`` buffers, made as they are first needed and used again. Thread-safe.
 
     Parameters

@@ -2,12 +2,12 @@
 
 import enum
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from bridges.closable import Closable
 from bridges.errors import ClosedError, FormatError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TensorInfo:
         return self.strides == TensorInfo(self.shape, self.dtype).strides
 
 
-class Tensor(ABC):
+class Tensor(Closable):
     """A block of samples in one kind of memory: owned, or borrowed from ``parent``, never both.
 
     Parameters
@@ -170,14 +170,3 @@ class Tensor(ABC):
             parent, self.parent = self.parent, None
             if self.closes_parent and isinstance(parent, Tensor):
                 parent.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
