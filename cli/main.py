@@ -145,10 +145,22 @@ def cli() -> None:
     """
 
 
+def _occupy(number: int) -> None:
+    """Take a file's number, so that no other file gets it, for one that cannot be written to.
+
+    A video sent to a standard output that was closed then fails, and is not lost in silence.
+    """
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+
+
 def main() -> None:
     """Run the ``xtranscode`` command: the console script."""
-    # A stream that the caller closed is None.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open to the end
+    if sys.stdout is None:  # The caller closed it.
+        _occupy(1)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open to the end
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # File names may hold bytes that are no text in the terminal's encoding.

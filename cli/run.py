@@ -23,14 +23,14 @@ def _remember_verbose(ctx: click.Context, _param: click.Parameter, wanted: bool)
 
 
 @click.command(short_help="Transcode a video.")
-@click.argument("source", type=click.Path())
-@click.argument("target", type=click.Path())
+@click.argument("source", type=click.Path(readable=False))
+@click.argument("target", type=click.Path(readable=False))
 @click.option(
     "--filter",
     "filters",
     metavar="KERNEL",
     multiple=True,
-    help="A kernel, such as rgb_to_grayscale or 'invert(amount=0.5)'; repeat for more.",
+    help="A kernel, such as rgb_to_grayscale; repeat for more; see xtranscode kernels.",
 )
 @click.option("--vf", metavar="CHAIN", help="A libavfilter chain, ahead of the kernels.")
 @click.option(
@@ -95,7 +95,7 @@ def _remember_verbose(ctx: click.Context, _param: click.Parameter, wanted: bool)
     type=click.Choice(["fail", "keep"]),
     default="fail",
     show_default=True,
-    help="Fail on a damaged source, or keep its good frames.",
+    help="Fail on a damaged source, or go on with what can be decoded.",
 )
 @click.option("-y/-n", "overwrite", default=None, help="Replace TARGET, or never; default: ask.")
 @click.option("-q", "--quiet", is_flag=True, help="Show errors only.")

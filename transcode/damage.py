@@ -65,9 +65,7 @@ class Damage:
             if self.count <= _TOLD:
                 self._notices.add(f"damaged: {what}")
         elif at_all:
-            raise SourceError(
-                f"{self._path}: {what}; say --damaged keep to write the frames that are good"
-            ) from error
+            raise SourceError(f"{self._path}: {what}; say --damaged keep to go on") from error
         else:
             raise SourceError(f"{self._path}: no frame could be decoded: {what}") from error
 

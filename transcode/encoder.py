@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
@@ -219,6 +220,8 @@ class VideoEncoder(_Encoder):
         result.update(options.options)
         if name == "libx264" and self.stream.codec_context.field_order == BOTTOM_FIELD_FIRST:
             parameters["bff"] = "1"
+        if name == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # Errors only; it reads no option for that.
         if name == "libx265":
             parameters["log-level"] = "error"  # Else it writes to the terminal on its own.
         if parameters:
@@ -243,22 +246,27 @@ class VideoEncoder(_Encoder):
         """
         if frame is None:
             return self._flush()
-        if frame.time_base != self._clock:
-            self._rescale(frame)
+        self._place(frame)
         # A decoded frame still says how the source coded it, which an encoder takes for an order.
         frame.pict_type = 0
         return self._encode(frame)
 
-    def _rescale(self, frame: VideoFrame) -> None:
-        assert frame.pts is not None
-        assert frame.time_base is not None
-        ticks = rescale(frame.pts, frame.time_base, self._clock)
-        if self._last is not None and ticks <= self._last:
-            raise EncodeError(
-                f"the output counts time in {self._clock} s, too coarse for this source's frame "
-                "times; say --fps, or take another codec or container"
-            )
-        frame.duration = max(1, rescale(frame.duration, frame.time_base, self._clock))
+    def _place(self, frame: VideoFrame) -> None:
+        """Give a frame its time in the encoder's clock; times must increase from zero on."""
+        if frame.pts is None or frame.time_base is None:
+            raise EncodeError("a frame has no time; look at the filters of --vf")
+        ticks = frame.pts
+        if frame.time_base != self._clock:
+            ticks = rescale(frame.pts, frame.time_base, self._clock)
+            frame.duration = max(1, rescale(frame.duration, frame.time_base, self._clock))
+        if ticks < 0 or (self._last is not None and ticks <= self._last):
+            why = "do not increase from zero on; look at the filters of --vf"
+            if frame.time_base != self._clock:
+                why = (
+                    f"are finer than the {self._clock} s that the output counts; say --fps, or "
+                    "take another codec or container"
+                )
+            raise EncodeError(f"frame times {why}")
         frame.pts, frame.time_base, self._last = ticks, self._clock, ticks
 
 
@@ -316,8 +324,11 @@ class AudioEncoder(_Encoder):
     ) -> None:
         codec = find_encoder(options.codec, "audio")
         rate = _nearest_rate(codec, source.rate)
+        layout = source.layout.name
+        if layout.endswith(" channels"):  # Nothing says which; FFmpeg's own command guesses too.
+            layout = _USUAL_LAYOUTS.get(source.layout.nb_channels, layout)
         try:
-            stream = container.add_stream(codec.name, rate=rate, layout=source.layout.name)
+            stream = container.add_stream(codec.name, rate=rate, layout=layout)
         except ValueError as error:
             raise EncodeError(f"{container.format.name} cannot hold {codec.name}") from error
         super().__init__(stream)  # type: ignore[arg-type]
@@ -325,6 +336,7 @@ class AudioEncoder(_Encoder):
         if options.bit_rate is not None:
             stream.codec_context.bit_rate = options.bit_rate
         self._open({})
+        self._next: int | None = None
 
     def send_frame(self, frame: AudioFrame | None) -> Status:
         """Encode a frame of any format and rate, or flush at None.
@@ -334,7 +346,40 @@ class AudioEncoder(_Encoder):
         EncodeError
             The encoder failed.
         """
-        return self._flush() if frame is None else self._encode(frame)
+        if frame is None:
+            return self._flush()
+        self._place(frame)
+        return self._encode(frame)
+
+    def _place(self, frame: AudioFrame) -> None:
+        """Count samples for the time, and follow the source's own only where it jumps ahead.
+
+        Containers that store no audio times (AVI) give times that waver, even backwards.
+        """
+        clock = Fraction(1, frame.sample_rate)
+        given = self._next
+        if frame.pts is not None and frame.time_base:
+            given = rescale(frame.pts, frame.time_base, clock)
+        if self._next is None or given is None or given - self._next > _AUDIO_GAP / clock:
+            self._next = given or 0
+        frame.pts, frame.time_base = self._next, clock
+        self._next += frame.samples
+
+
+_USUAL_LAYOUTS = {
+    1: "mono",
+    2: "stereo",
+    3: "2.1",
+    4: "4.0",
+    5: "5.0",
+    6: "5.1",
+    7: "6.1",
+    8: "7.1",
+}
+"""Layouts by number of channels, as libav's ``av_channel_layout_default`` has them."""
+
+_AUDIO_GAP = Fraction(1, 10)
+"""Seconds by which audio must jump ahead to count as a gap."""
 
 
 def _nearest_rate(codec: Codec, rate: int) -> int:

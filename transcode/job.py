@@ -1,11 +1,11 @@
 """Jobs: what to read, what to do with it, and what to write."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike, fspath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from bridges.device import DeviceName
 from transcode.errors import JobError
@@ -66,6 +66,10 @@ class VideoOptions:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _set(self, "fps", self.fps, parse_rate)
+        _set(self, "bit_rate", self.bit_rate, parse_bit_rate)
+        texts = {str(key): str(value) for key, value in dict(self.options).items()}
+        object.__setattr__(self, "options", texts)
         if self.size is not None:
             _check_size(self.size)
         if self.fps is not None and self.fps <= 0:
@@ -74,6 +78,8 @@ class VideoOptions:
             raise JobError(f"bit rate must be above 0, got {self.bit_rate}")
         if self.gop_size is not None and self.gop_size < 0:
             raise JobError(f"GOP size must not be negative, got {self.gop_size}")
+        if self.gop_size is not None and self.gop_size >= 1 << 31:
+            raise JobError(f"GOP size is at most {(1 << 31) - 1} frames, got {self.gop_size}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +125,22 @@ class Output:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", fspath(self.path))
+        if isinstance(self.audio, str):
+            object.__setattr__(self, "audio", parse_audio(self.audio))
+        for name, kind in (("video", VideoOptions), ("audio", AudioOptions)):
+            if not isinstance(getattr(self, name), kind):
+                raise JobError(f"{name} takes {kind.__name__}, got {getattr(self, name)!r}")
         if not self.path:
             raise JobError("the output has no name")
         if "\0" in str(self.path):
             raise JobError(f"{self.path!r} is no file name")
         if self.path == "-" and self.format is None:
             raise JobError("standard output needs a container: say --format matroska, for example")
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "standard output" if self.is_stdout else str(self.path)
 
     @property
     def is_stdout(self) -> bool:
@@ -178,7 +194,12 @@ class Job:
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", fspath(self.source))
         object.__setattr__(self, "outputs", tuple(self.outputs))
+        filters: object = self.filters
+        if isinstance(filters, str):
+            raise JobError(f"filters takes a list of texts, got the text {filters!r}")
         object.__setattr__(self, "filters", tuple(self.filters))
+        _set(self, "start", self.start, parse_time)
+        _set(self, "duration", self.duration, parse_time)
         if len(self.outputs) != 1:
             raise JobError(f"a job has exactly one output, got {len(self.outputs)}")
         if self.start is not None and self.start < 0:
@@ -189,7 +210,31 @@ class Job:
             raise JobError(f"verify is one of {get_args(VerifyMode)}, got {self.verify!r}")
         if self.damaged not in get_args(DamageMode):
             raise JobError(f"damaged is one of {get_args(DamageMode)}, got {self.damaged!r}")
+        if not isinstance(self.device, str):
+            raise JobError(f"device takes a text such as 'opencl', got {self.device!r}")
         DeviceName.parse(self.device)
+
+
+def _set(
+    target: object, name: str, value: Any, parse: Callable[[str], Fraction] | Callable[[str], int]
+) -> None:
+    """Take a number or a text where a field holds an exact number.
+
+    Raises
+    ------
+    JobError
+        The value is neither, or the text has another form.
+    """
+    if isinstance(value, str):
+        value = parse(value)
+    elif isinstance(value, float):
+        # As it is written, not as it is stored: 29.97 and not 8435806...
+        value = parse(repr(value)) if name == "fps" else Fraction(repr(value))
+    elif isinstance(value, int) and name != "bit_rate":
+        value = Fraction(value)
+    elif value is not None and not isinstance(value, (int, Fraction)):
+        raise JobError(f"{name} takes a number or a text, got {value!r}")
+    object.__setattr__(target, name, value)
 
 
 def _check_size(size: tuple[int, int]) -> None:

@@ -1,7 +1,6 @@
 """Publishing: a reader sees the old file or the whole new one, never anything between."""
 
 import contextlib
-import errno
 import os
 import secrets
 import stat
@@ -45,8 +44,8 @@ class Publication:
         self.temporary = self.target.with_name(_temporary_name(self.target))
         _try_folder(target, self.temporary)
 
-    def commit(self) -> None:
-        """Give the written file its name, once it is safely on disk.
+    def commit(self) -> int:
+        """Give the written file its name, once it is safely on disk; return its size in bytes.
 
         Raises
         ------
@@ -54,14 +53,28 @@ class Publication:
             The file could not be synced or renamed; the target is as it was.
         """
         try:
+            nbytes = self.temporary.stat().st_size
             _sync(self.temporary)
             if self._overwrite:
+                self._keep_mode()
                 os.replace(self.temporary, self.target)
             else:
                 self._link()
-            _sync(self.target.parent)
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(f"{self.target}: {_reason(error)}") from error
+
+        # The file has its name by now. A folder that cannot be synced (some file systems, or one
+        # that may be written to but not read) is no failure.
+        with contextlib.suppress(OSError):
+            _sync(self.target.parent)
+        return nbytes
+
+    def _keep_mode(self) -> None:
+        """Give the new file the permissions of the one that it replaces."""
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(self.temporary, stat.S_IMODE(self.target.stat().st_mode))
 
     def _link(self) -> None:
         """Rename without ever replacing: a hard link fails where the name is taken."""
@@ -125,10 +138,6 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError as error:
-        # Some file systems cannot sync a folder; the rename itself is still atomic.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
     finally:
         os.close(descriptor)
 

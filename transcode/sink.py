@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 from av.format import ContainerFormat
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sink", "container_format"]
 
+_OPENS_FILES_ITSELF = 1
+"""``AVFMT_NOFILE`` of libavformat/avformat.h: HLS, DASH, image sequences, ..."""
+
 _OF_THE_OLD_FILE = frozenset(
     ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 )
@@ -50,13 +53,20 @@ def container_format(output: Output) -> ContainerFormat:
     """
     try:
         if output.format is not None:
-            return ContainerFormat(output.format, "w")
-        return av.open(str(output.path), "w").format  # Opens nothing until a header is written.
+            chosen = ContainerFormat(output.format, "w")
+        else:
+            chosen = av.open(str(output.path), "w").format  # Opens nothing before a header.
     except ValueError as error:
         asked = f"{output.format!r}" if output.format else f"for {output.path!r}"
         raise JobError(
             f"no container {asked}; say --format mp4, matroska, webm, mov or mpegts"
         ) from error
+    if chosen.flags & _OPENS_FILES_ITSELF:
+        raise JobError(
+            f"container {chosen.name!r} writes several files, which cannot be published as one; "
+            "say --format mp4, matroska, webm, mov or mpegts"
+        )
+    return chosen
 
 
 _TS_AUDIO = frozenset(
@@ -172,7 +182,7 @@ class Sink:
         if problem and stream.type == "audio":
             raise EncodeError(
                 f"{self.format.name} cannot hold {_codec_name(stream)} audio (stream "
-                f"{stream.index}); say --audio with an encoder such as aac or libopus, or none"
+                f"{stream.index}); say --audio {self._usual_audio()}, or none"
             )
         if problem:
             self._notices.add(
@@ -183,6 +193,11 @@ class Sink:
         copy = self.container.add_stream_from_template(stream, opaque=True)
         _describe(stream, copy)
         self._copied[stream.index] = copy
+
+    def _usual_audio(self) -> str:
+        """Return the encoder for the codec that this container usually holds."""
+        codec = self.container.default_audio_codec
+        return {"opus": "libopus", "vorbis": "libopus", "mp3": "libmp3lame"}.get(codec, codec)
 
     def _attach_cover(self, stream: Stream, picture: bytes) -> None:
         """Add a cover as Matroska knows covers, as an attachment; a reader sees a picture again."""
@@ -224,7 +239,9 @@ class Sink:
                 self.container.start_encoding()
             except (av.FFmpegError, OSError, ValueError) as error:
                 said = log.text or error_text(str(self._output.path), error)
-                raise OutputError(f"{self._output.path}: {said}") from error
+                if self._output.is_stdout:
+                    said += "; a container that can be streamed is matroska or mpegts"
+                raise OutputError(f"{self._output.name}: {said}") from error
 
     def write(self, packet: Packet[Any]) -> None:
         """Mux a packet of the source, or encode it first where audio is encoded.
@@ -236,9 +253,7 @@ class Sink:
         """
         index = packet.stream_index
         if index in self._audio:
-            for frame in packet.decode():
-                self._audio[index].send_frame(frame)  # type: ignore[arg-type]
-            self._drain(self._audio[index])
+            self._encode_audio(index, packet)
         elif index in self._copied:
             packet.stream = self._copied[index]
             self._mux(packet)
@@ -256,6 +271,19 @@ class Sink:
         self.frames += 1
         self._mux(packet)
 
+    def _encode_audio(self, index: int, packet: Packet[Any] | None) -> None:
+        """Decode and encode a packet of an audio track, or what the decoder still holds at None."""
+        stream = cast("AudioStream", self._source.container.streams[index])
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError as error:
+            what = f"an audio packet of stream {index} cannot be decoded"
+            self._source.damage.found(what, error)
+            return
+        for frame in frames:
+            self._audio[index].send_frame(frame)
+        self._drain(self._audio[index])
+
     def _drain(self, encoder: AudioEncoder) -> None:
         while True:
             status, packet = encoder.recv_data()
@@ -269,7 +297,7 @@ class Sink:
             self.container.mux_one(packet)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
-                f"{self._output.path}: {error_text(str(self._output.path), error)}"
+                f"{self._output.name}: {error_text(str(self._output.path), error)}"
             ) from error
 
     def finish(self) -> None:
@@ -280,14 +308,15 @@ class Sink:
         OutputError
             The file cannot be written on.
         """
-        for encoder in self._audio.values():
+        for index, encoder in self._audio.items():
+            self._encode_audio(index, None)
             encoder.send_frame(None)
             self._drain(encoder)
         try:
             self.container.close()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
-                f"{self._output.path}: {error_text(str(self._output.path), error)}"
+                f"{self._output.name}: {error_text(str(self._output.path), error)}"
             ) from error
 
     def abort(self) -> None:
@@ -299,7 +328,11 @@ class Sink:
 
 
 def _content(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key not in _OF_THE_OLD_FILE}
+    """Return what a source's metadata says of its content."""
+    content = {key: value for key, value in metadata.items() if key not in _OF_THE_OLD_FILE}
+    if content.get("creation_time", "").startswith("1970-01-01T00:00:00"):
+        del content["creation_time"]  # How MP4 says that it is not known.
+    return content
 
 
 def _describe(source: Stream, target: Stream) -> None:

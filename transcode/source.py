@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ Even the shortest is longer than frames are reordered, so that the frames which 
 before its key frame, and which cannot be decoded from there, lie before the start.
 """
 
+_PRIMING_SECONDS = Fraction(1, 10)
+"""More than any audio codec's priming samples last; what lies before that was cut away."""
+
 _INTERLEAVE_SECONDS = 2
 """How far other streams may lag behind the video in a file, when reading a part of it."""
 
@@ -57,6 +61,8 @@ class Source:
 
     Attributes
     ----------
+    damage : Damage
+        What was found damaged, and what is done about it.
     covers : dict of int to bytes
         Attached pictures by stream index; libav hands them out before anything else.
 
@@ -78,7 +84,7 @@ class Source:
     ) -> None:
         self.path = path
         self._notices = notices
-        self._damage = Damage(path, keep=keep_damaged, notices=notices)
+        self.damage = Damage(path, keep=keep_damaged, notices=notices)
         self.container = open_input(path)
         try:
             self.video = self._choose_video()
@@ -225,6 +231,8 @@ class Source:
                 return self._begins_before(packet)
             if self._end is not None and seconds >= self._end:
                 return False
+            if packet.is_discard and seconds < -_PRIMING_SECONDS:
+                return False  # Hidden by an edit list: more than a codec's own priming.
         shift = to_ticks(self.shift, time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
@@ -247,7 +255,8 @@ class Source:
         """Yield what is decoded from a key frame at or before the start."""
         if self._start is not None:
             yield from self._covers()
-        for margin in (*_SEEK_MARGINS, None) if self._start is not None else (None,):
+        margins = _SEEK_MARGINS if self._start is not None and self._can_seek() else ()
+        for margin in (*margins, None):
             if not self._seek(margin):
                 continue
             items = self._decode()
@@ -271,7 +280,7 @@ class Source:
 
     def _seek(self, margin: int | None) -> bool:
         """Go to a key frame ``margin`` seconds before the start, or to the beginning for None."""
-        if margin is None and self._start is None:
+        if margin is None and (self._start is None or not self._can_seek()):
             return True
         # Transport streams are searched by the time of any packet, so the beginning is well before.
         target = self._origin - _SEEK_MARGINS[-1]
@@ -289,6 +298,14 @@ class Source:
             return margin is None
         self._past_key_frame = False
         return True
+
+    def _can_seek(self) -> bool:
+        """Whether the source is no pipe: libav tries there too, and loses what it reads."""
+        try:
+            mode = os.fstat(0).st_mode if self.path == "-" else os.stat(self.path).st_mode
+        except OSError:
+            return True  # A URL.
+        return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
 
     def _landed(self, held: list[VideoFrame | Packet[Stream]]) -> bool:
         last = held[-1] if held else None
@@ -322,7 +339,7 @@ class Source:
         if self._start is None:
             missing = missing_end(self.container, self.video, self._packets, self._reached)
             if missing:
-                self._damage.found(missing, at_all=self.frames_decoded > 0)
+                self.damage.found(missing, at_all=self.frames_decoded > 0)
 
     def _is_past(self, packet: Packet[Stream], seconds: int) -> bool:
         time = packet.dts if packet.dts is not None else packet.pts
@@ -335,7 +352,7 @@ class Source:
                 packet = next(packets, None)
             except av.FFmpegError as error:
                 what = f"reading breaks off: {error_text(self.path, error)}"
-                self._damage.found(what, error, at_all=self.frames_decoded > 0)
+                self.damage.found(what, error, at_all=self.frames_decoded > 0)
                 return
             if packet is None:
                 return
@@ -347,7 +364,7 @@ class Source:
             if packet.stream.index == self.video.index:
                 self._packets += packet.size > 0
                 if packet.is_corrupt and self._past_key_frame:
-                    self._damage.found(f"a packet{_place(packet)} is corrupt")
+                    self.damage.found(f"a packet{_place(packet)} is corrupt")
             yield packet
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
@@ -355,10 +372,10 @@ class Source:
             return packet.decode()  # type: ignore[return-value]
         except av.FFmpegError as error:
             if not self._past_key_frame and not packet.is_keyframe:
-                self._damage.count += 1  # A capture may begin between two key frames.
+                self.damage.count += 1  # A capture may begin between two key frames.
                 return []
             what = f"a packet{_place(packet)} cannot be decoded"
-            self._damage.found(what, error, at_all=self.frames_decoded > 0)
+            self.damage.found(what, error, at_all=self.frames_decoded > 0)
             return []
 
     def _check_picture(self, frame: VideoFrame) -> None:
@@ -366,7 +383,7 @@ class Source:
         self._past_key_frame = self._past_key_frame or bool(frame.key_frame)
         if self._past_key_frame and is_damaged(frame):
             time = "" if frame.pts is None else f" at {float(frame.pts * self.time_base):.3f} s"
-            self._damage.found(f"the picture{time} is damaged")
+            self.damage.found(f"the picture{time} is damaged")
 
     def _report(self, clock: FrameClock) -> None:
         if self.frames_decoded == 0:
@@ -375,7 +392,7 @@ class Source:
             self._notices.add(f"{clock.missing} frames had no time; it was made from the rate")
         if clock.repaired:
             self._notices.add(f"{clock.repaired} frames had times that did not increase; moved on")
-        self._damage.report()
+        self.damage.report()
 
     def close(self) -> None:
         """Close the input; may be repeated."""

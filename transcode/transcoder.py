@@ -3,7 +3,6 @@
 import contextlib
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from av.codec.codec import Codec
@@ -125,9 +124,8 @@ class _Run:
             self._tick(source, pipeline)
             assert pipeline.sink is not None
             verified = self._verify(publication, source, pipeline.sink)
-            if publication is not None:
-                publication.commit()
-            report = self._report(source, pipeline, verified)
+            nbytes = None if publication is None else publication.commit()
+            report = self._report(source, pipeline, verified, nbytes)
         self._tell_notices()
         self._tell(Finished(report))
         return report
@@ -264,11 +262,12 @@ class _Run:
         self._verify_seconds = time.perf_counter() - started
         return self._job.verify
 
-    def _report(self, source: Source, pipeline: Pipeline, verified: VerifyMode) -> Report:
+    def _report(
+        self, source: Source, pipeline: Pipeline, verified: VerifyMode, nbytes: int | None
+    ) -> Report:
         sink = pipeline.sink
         assert sink is not None
         elapsed = time.perf_counter() - self._started
-        nbytes = None if self._output.is_stdout else Path(str(self._output.path)).stat().st_size
         times = sink.times
         seconds = float((max(times) - min(times)) * sink.time_base) if times else 0.0
         rate = sink.encoder.stream.codec_context.framerate
@@ -323,4 +322,5 @@ def _expected(path: str, sink: Sink) -> Expected:
         tags=video_tags(stream),
         streams=sink.streams,
         metadata=frozenset(sink.container.metadata),
+        container=sink.format.name,
     )

@@ -45,6 +45,8 @@ class Expected:
         How many streams of each type there must be.
     metadata : set of str
         Keys of the container's metadata; a container that cannot hold one is told of.
+    container : str
+        Its name, for messages.
     """
 
     path: str
@@ -56,6 +58,7 @@ class Expected:
     tags: dict[str, object]
     streams: dict[str, int]
     metadata: frozenset[str] = frozenset()
+    container: str = "the container"
 
 
 def verify(
@@ -159,7 +162,7 @@ def _check_times(
         )
     flags = container.format.flags
     if FormatFlags.no_timestamps in FormatFlags(flags) or any(time is None for time in times):
-        notices.add(f"{container.format.name} stores no frame times")
+        notices.add(f"{expected.container} stores no frame times")
         return
     assert video.time_base is not None
     wanted = sorted(expected.times)
@@ -176,7 +179,7 @@ def _check_times(
             f"container's tick of {tick} s"
         )
     if worst:
-        notices.add(f"times rounded to {tick} s, as {container.format.name} stores them")
+        notices.add(f"times rounded to {tick} s, as {expected.container} stores them")
 
 
 def _check_tags(video: VideoStream, expected: Expected, notices: Notices) -> None:
@@ -195,7 +198,7 @@ def _check_metadata(container: InputContainer, expected: Expected, notices: Noti
     lost = sorted(key for key in expected.metadata if key.lower() not in there)
     if lost:
         names = ", ".join(lost)
-        notices.add(f"metadata dropped, which {container.format.name} cannot hold: {names}")
+        notices.add(f"metadata dropped, which {expected.container} cannot hold: {names}")
 
 
 def video_tags(video: VideoStream) -> dict[str, object]:

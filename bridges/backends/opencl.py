@@ -6,15 +6,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import pyopencl as cl
+from typing import TYPE_CHECKING, Any
 
 from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
 from bridges.backends.probe import Probe
+from bridges.backends.pyopencl_cache import load_pyopencl
 from bridges.context import Context
 from bridges.errors import DeviceError, DeviceNotFoundError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
+
+if TYPE_CHECKING:
+    import pyopencl as cl
+else:
+    cl = load_pyopencl()
 
 __all__ = [
     "OpenCLContext",

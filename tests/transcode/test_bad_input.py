@@ -158,7 +158,7 @@ class TestSources:
     def test_index_in_front_of_a_file_cut_in_the_middle(self, refused, clips, tmp_path):
         path, there = cut_behind_its_index(clips.path("long_gop"), tmp_path / "cut.mp4")
         message = refused(SourceError, f"{path}: ", path)
-        assert message.endswith("say --damaged keep to write the frames that are good")
+        assert message.endswith("say --damaged keep to go on")
         report = transcode.run(path, tmp_path / "out.mp4", damaged="keep", video=QUICK)
         assert there - 2 <= report.frames <= there
         assert any("its index has 100 frames" in notice for notice in report.notices)

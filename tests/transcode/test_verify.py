@@ -112,7 +112,7 @@ class TestExpectation:
         notices = check(
             path, dataclasses.replace(expected, times=finer, time_base=Fraction(1, 1_000_000))
         )
-        assert notices == ("times rounded to 1/1000 s, as matroska,webm stores them",)
+        assert notices == ("times rounded to 1/1000 s, as the container stores them",)
 
     def test_lost_tag_is_told(self, written):
         path, expected = written
