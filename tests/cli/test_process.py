@@ -311,3 +311,17 @@ def test_a_second_ctrl_c_lets_the_cleaning_end_and_shows_no_traceback(tmp_path):
     assert "cleaning up; once more to stop at once" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert "cleaned" in terminal.shown
+
+
+def test_a_video_to_a_closed_stdout_is_not_lost_in_silence(tmp_path, sample):
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "run", str(sample), "-"]
+    done = subprocess.run(
+        [*command, "--format", "matroska", "--duration", "0.2"],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("xtranscode: standard output: ")

@@ -223,3 +223,30 @@ def test_a_path_becomes_text(tmp_path):
     job = Job(source=tmp_path / "in.mp4", outputs=[Output("out.mp4")], filters=["invert"])
     assert job.source == str(tmp_path / "in.mp4")
     assert job.filters == ("invert",)
+
+
+def test_numbers_and_texts_become_exact():
+    video = VideoOptions(fps=29.97, bit_rate="2.5M", options={"crf": 23})
+    assert (video.fps, video.bit_rate) == (Fraction(30000, 1001), 2_500_000)
+    assert video.options == {"crf": "23"}
+    output = Output("out.mp4", video=video, audio="aac:96k")
+    assert output.audio == AudioOptions(codec="aac", bit_rate=96_000)
+    job = Job(source="in.mp4", outputs=(output,), start=1.1, duration="1:30")
+    assert (job.start, job.duration) == (Fraction(11, 10), 90)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (VideoOptions, {"fps": [25]}),
+        (VideoOptions, {"gop_size": 1 << 31}),
+        (Output, {"path": "out.mp4", "video": {}}),
+        (Output, {"path": "out.mp4", "audio": None}),
+        (Job, {"source": "in.mp4", "outputs": (Output("out.mp4"),), "filters": "invert"}),
+        (Job, {"source": "in.mp4", "outputs": (Output("out.mp4"),), "device": None}),
+        (Job, {"source": "in.mp4", "outputs": (Output("out.mp4"),), "start": object()}),
+    ],
+)
+def test_anything_else_is_a_job_error(kind, fields):
+    with pytest.raises(JobError):
+        kind(**fields)

@@ -13,7 +13,7 @@ import pytest
 
 import transcode
 from transcode import Progress, Started, VideoOptions
-from transcode.errors import OutputError, XTranscodeError
+from transcode.errors import JobError, OutputError, XTranscodeError
 from transcode.publish import Publication
 
 QUICK = VideoOptions(preset="ultrafast")
@@ -379,3 +379,21 @@ class TestRuns:
     def test_reported_size_is_that_of_the_file(self, clips, tmp_path):
         report = transcode.run(clips.path("h264"), tmp_path / "out.mp4", video=QUICK)
         assert report.output.nbytes == (tmp_path / "out.mp4").stat().st_size
+
+
+@pytest.mark.parametrize("target", ["x.m3u8", "x.mpd", "x.png"])
+def test_containers_of_several_files_are_refused(clips, tmp_path, target):
+    (tmp_path / "init-stream0.m4s").write_bytes(b"old")
+    with pytest.raises(JobError, match="writes several files"):
+        transcode.run(clips.path("h264"), tmp_path / target)
+    assert [path.name for path in tmp_path.iterdir()] == ["init-stream0.m4s"]
+    assert (tmp_path / "init-stream0.m4s").read_bytes() == b"old"
+
+
+def test_the_new_file_has_the_old_one_s_permissions(clips, tmp_path):
+    target = tmp_path / "out.mkv"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    transcode.run(clips.path("h264"), target, overwrite=True)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert target.stat().st_size > 1000
