@@ -55,7 +55,7 @@ def set_stream_aspect_ratio(stream: Stream, ratio: Fraction) -> None:
     if native is None or not _is_head_of(native, stream):
         raise DeviceError(
             f"PyAV {av.__version__} carries libavformat {major}, whose streams are unknown to this "
-            "version; install av>=18.1,<20"
+            "version; install av 18.1"
         )
     native.sample_aspect_ratio[:] = ratio.numerator, ratio.denominator
 

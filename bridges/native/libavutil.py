@@ -1,7 +1,7 @@
 """The libavutil that PyAV itself has loaded: AVFrame's head and the few calls PyAV does not offer.
 
-PyAV keeps its ``AVFrame *`` in a C field of ``VideoFrame``. Its place is checked at import of the
-first frame: the word before it must be the extension type's own vtable, and width, height and
+PyAV keeps its ``AVFrame *`` in a C field of ``VideoFrame``. Its place is checked at the first
+use: the word before it must be the extension type's own vtable, and width, height and
 format read through it must be those that PyAV reports.
 """
 
@@ -82,7 +82,7 @@ def library() -> c.CDLL:
     if major != SUPPORTED_MAJOR:
         raise DeviceError(
             f"PyAV {av.__version__} carries libavutil {major}, but frames can be shared only with "
-            f"libavutil {SUPPORTED_MAJOR} (FFmpeg 8); install av>=18.1,<20"
+            f"libavutil {SUPPORTED_MAJOR} (FFmpeg 8); install av 18.1"
         )
     lib = c.CDLL(_loaded_path(), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     prototypes: dict[str, tuple[object, list[object]]] = {
@@ -134,7 +134,7 @@ def _check_layout() -> None:
     if found != (34, 18, frame.planes[0].buffer_ptr):
         raise DeviceError(
             f"PyAV {av.__version__} lays out VideoFrame in a way unknown to this version; "
-            "install av>=18.1,<20"
+            "install av 18.1"
         )
 
 
