@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import TracebackType
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, NoReturn
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bridges.closable import Closable
 from cli.errors import one_line
 from transcode.job import Job, VideoOptions
 from transcode.progress import Event, Finished, Notice, Progress, Started
@@ -205,7 +205,7 @@ def _width(facts: Mapping[str, str]) -> int:
     return sum(4 + len(name) + len(value) for name, value in facts.items())
 
 
-class TextProgress:
+class TextProgress(Closable):
     """Shows a run to a person, on standard error.
 
     Parameters
@@ -227,15 +227,8 @@ class TextProgress:
         self._live = Live(console=out, auto_refresh=False, redirect_stdout=False) if bar else None
         self._last: Progress | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop drawing the bar; may be repeated."""
         if self._live is not None:
             self._live.stop()
 
@@ -280,7 +273,7 @@ class TextProgress:
             self._label("stages", ", ".join([*times, f"all {report.elapsed_seconds:.2f} s"]))
 
 
-class JsonProgress:
+class JsonProgress(Closable):
     """Tells a run to a program: one JSON object a line, with a ``type``.
 
     Parameters
@@ -292,16 +285,8 @@ class JsonProgress:
     def __init__(self, *, stderr: bool) -> None:
         self._stderr = stderr
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+    def close(self) -> None:
+        """Nothing to let go: every line is written at once."""
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
