@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import threading
 import weakref
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +30,7 @@ from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg, held_planes
 from bridges.errors import ClosedError, FormatError
 from bridges.formats import PIXEL_FORMATS, pixel_format
 from bridges.tensor import MemoryType, TensorInfo
+from tests.helpers.threads import run_together
 
 ALL = sorted(PIXEL_FORMATS)
 READ, WRITE, BOTH = AccessMode.READ, AccessMode.WRITE, AccessMode.READ_WRITE
@@ -519,20 +519,7 @@ class TestManyTimes:
         assert held_planes() == 0
 
     def test_from_two_threads(self):
-        errors = []
-
-        def work():
-            try:
-                cycle(600)
-            except BaseException as error:  # noqa: BLE001 - handed to the test
-                errors.append(error)
-
-        threads = [threading.Thread(target=work) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=60)
-        assert errors == []
+        run_together(cycle, [600, 600])
         gc.collect()
         assert held_planes() == 0
 
@@ -540,16 +527,12 @@ class TestManyTimes:
         parents = [Parent() for _ in range(500)]
         frames = [give_to_ffmpeg(padded_frame(cpu, info_of(), parent=p)) for p in parents]
 
-        def drop():
+        def drop(_):
             while frames:
                 try:
                     frames.pop()
                 except IndexError:
                     return
 
-        threads = [threading.Thread(target=drop) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=20)
+        run_together(drop, range(2))
         assert {parent.closes for parent in parents} == {1}

@@ -1,7 +1,6 @@
 """rgb_to_grayscale on every runtime: the samples of the reference, bit by bit, and no others."""
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from bridges.kernels import Runtime, create_runtime, get, program
 from bridges.kernels.kernel import parse
 from bridges.kernels.reference import rgb_to_grayscale
 from tests.bridges.picture import RANGES, Picture, frame_info
+from tests.helpers.threads import run_together
 
 KERNEL = get("rgb_to_grayscale")
 TARGETS = ("gray", "yuv420p10le", "p010le", "gray16le")
@@ -131,9 +131,7 @@ def test_threads_share_a_runtime(opencl_runtime: Runtime):
             name = ("gray", "gray10le")[turn % 2]
             check(opencl_runtime, source, Picture.create(frame_info(name, size)))
 
-    with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(work, seed) for seed in range(4)]:
-            done.result()
+    run_together(work, range(4))
 
 
 def test_frames_that_do_not_fit_are_refused(numpy_runtime: Runtime, cpu: CPUContext):

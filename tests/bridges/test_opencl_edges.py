@@ -4,7 +4,6 @@ import gc
 import itertools
 import os
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from bridges.backends.opencl import OpenCLContext
 from bridges.errors import FormatError
 from bridges.routes import EDGES, Edge, load_edges
 from tests.bridges.picture import Picture, frame_info
+from tests.helpers.threads import run_together
 
 READ, WRITE, READ_WRITE = AccessMode.READ, AccessMode.WRITE, AccessMode.READ_WRITE
 MODES = (READ, WRITE, READ_WRITE)
@@ -209,14 +209,12 @@ def test_two_threads_map_the_same_frame(cpu: CPUContext, shared: OpenCLContext):
     frame = Picture.create(frame_info("rgb24", (64, 36)), seed=1).frame
     expected = frame.tensors[0].handle("array").tobytes()
 
-    def work() -> None:
+    def work(_: int) -> None:
         for _ in range(200):
             with mapper.map(frame, READ) as mapped:
                 assert device_bytes(mapped.tensors[0]).tobytes() == expected
 
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(work), pool.submit(work)]:
-            done.result()
+    run_together(work, range(2))
     assert mapper.audit.hops[0].calls == 400
 
 
