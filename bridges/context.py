@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any
 
 from bridges.closable import Closable
-from bridges.errors import ClosedError
+from bridges.errors import ClosedError, NoRouteError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
 __all__ = ["Context"]
@@ -55,6 +55,37 @@ class Context(Closable):
     @abstractmethod
     def allocate(self, info: TensorInfo) -> Tensor:
         """Return a new tensor that owns its memory; the samples start undefined."""
+
+    def derive(self, memory_type: MemoryType) -> "Context":
+        """Return a context of another framework on the same physical device.
+
+        Raises
+        ------
+        NoRouteError
+            That framework cannot reach this device, or is not installed; the message says what can
+            be derived.
+        ClosedError
+            The context was closed.
+        """
+        if self._closed:
+            raise ClosedError(f"the {self.memory_type.value} context {self.name} was closed")
+        if memory_type is self.memory_type:
+            return self
+        derived = self._derive(memory_type)
+        if derived is None and memory_type is MemoryType.CPU and self.shares_host_memory:
+            from bridges.backends.cpu import CPUContext
+
+            derived = CPUContext()
+        if derived is None:
+            raise NoRouteError(
+                f"no {memory_type.value} context can be derived from the {self.memory_type.value} "
+                f"context {self.name}: they do not share a device here"
+            )
+        return derived
+
+    def _derive(self, memory_type: MemoryType) -> "Context | None":
+        """Return a context of ``memory_type`` on this device; None where there is none."""
+        return None
 
     def close(self) -> None:
         """Release the device; may be repeated."""

@@ -1,16 +1,19 @@
-"""Frames: the planes of one picture, with its time and its colour."""
+"""Frames: tensors that belong together; the planes of one picture, with its time and colour."""
 
 import contextlib
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 from bridges.closable import Closable
+from bridges.errors import FormatError
 from bridges.formats import PixelFormat
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
-__all__ = ["Colour", "ColourRange", "Frame", "FrameInfo", "Matrix"]
+__all__ = ["Colour", "ColourRange", "Frame", "FrameInfo", "Matrix", "MediaFrame"]
 
 
 class Matrix(enum.IntEnum):
@@ -103,48 +106,144 @@ class FrameInfo:
         return self.colour.range is ColourRange.FULL
 
 
-class Frame(Closable):
-    """One picture: a tensor per plane, all in one kind of memory.
+class MediaFrame(Closable):
+    """Tensors that belong together, all in one kind of memory.
 
     Parameters
     ----------
-    info : FrameInfo
-        Format, size, colour and time.
     tensors : sequence of Tensor
-        One per plane of ``info.format``. The frame owns them and closes them.
+        The frame owns them and closes them.
     parent : object, optional
-        What the planes belong to: the frame they were mapped from, or a pool's lease. It is kept
+        What the tensors belong to: the frame they were mapped from, or a pool's lease. It is kept
         alive until ``close()``.
 
     Attributes
     ----------
     closes_parent : bool
         Whether ``close()`` also closes the parent.
+    metadata : list
+        What was found in the picture or is known of it: see `bridges.metadata`. Frames that show
+        the same samples share one list.
     """
 
-    def __init__(
-        self, info: FrameInfo, tensors: Sequence[Tensor], *, parent: Closable | None = None
-    ) -> None:
-        self.info = info
+    info: Any
+
+    def __init__(self, tensors: Sequence[Tensor], *, parent: Closable | None = None) -> None:
         self.tensors = tuple(tensors)
         self.parent = parent
         self.closes_parent = False
+        self.metadata: list[Any] = parent.metadata if isinstance(parent, MediaFrame) else []
 
     @property
     def memory_type(self) -> MemoryType:
-        """The kind of memory that all planes live in."""
+        """The kind of memory that all tensors live in."""
         return self.tensors[0].memory_type
 
     @property
+    @abstractmethod
+    def form(self) -> Hashable:
+        """What frames of the same kind have in common: everything but content and time."""
+
+    @property
     def closed(self) -> bool:
-        """Whether every plane was closed."""
+        """Whether every tensor was closed."""
         return all(tensor.closed for tensor in self.tensors)
 
+    @abstractmethod
+    def over(self, tensors: Sequence[Tensor]) -> "MediaFrame":
+        """Return a frame of the same content whose samples are seen through other tensors.
+
+        This frame is its parent.
+        """
+
     def close(self) -> None:
-        """Close every plane, in order, whatever fails on the way; may be repeated."""
+        """Close every tensor, in order, whatever fails on the way; may be repeated."""
         parent, self.parent = self.parent, None
         with contextlib.ExitStack() as stack:
             if self.closes_parent and parent is not None:
                 stack.callback(parent.close)
             for tensor in reversed(self.tensors):
                 stack.callback(tensor.close)
+
+
+class Frame(MediaFrame):
+    """One picture: a tensor per plane.
+
+    Parameters
+    ----------
+    info : FrameInfo
+        Format, size, colour and time.
+    tensors : sequence of Tensor
+        One per plane of ``info.format``.
+    parent : object, optional
+        As for `MediaFrame`.
+    """
+
+    info: FrameInfo
+
+    def __init__(
+        self, info: FrameInfo, tensors: Sequence[Tensor], *, parent: Closable | None = None
+    ) -> None:
+        super().__init__(tensors, parent=parent)
+        self.info = info
+
+    @property
+    def form(self) -> Hashable:
+        """Format, size and colour."""
+        info = self.info
+        return info.format.name, info.width, info.height, info.colour
+
+    def over(self, tensors: Sequence[Tensor]) -> "Frame":
+        """Return the picture as seen through other tensors; see `MediaFrame.over`."""
+        return Frame(self.info, tensors, parent=self)
+
+    def region(self, x: int, y: int, width: int, height: int) -> "Frame":
+        """Return a part of the picture, over the same memory; this frame is its parent.
+
+        Parameters
+        ----------
+        x, y, width, height : int
+            In pixels, within the picture, and on the grid of the format's chroma samples: even
+            for 4:2:0, but for a width or height that ends with the picture.
+
+        Raises
+        ------
+        FormatError
+            The part leaves the picture or cuts through a chroma sample, or this kind of memory
+            cannot be cut there.
+        """
+        info = self.info
+        if (
+            width < 1
+            or height < 1
+            or x < 0
+            or y < 0
+            or (x + width > info.width or y + height > info.height)
+        ):
+            raise FormatError(
+                f"a region of {width}x{height} at ({x}, {y}) is not within {info.width}x"
+                f"{info.height}"
+            )
+        parts: list[Tensor] = []
+        try:
+            for tensor, plane in zip(self.tensors, info.format.planes, strict=True):
+                columns = _cut(x, width, info.width, plane.log2_width)
+                rows = _cut(y, height, info.height, plane.log2_height)
+                parts.append(tensor[rows, columns])
+        except BaseException:
+            for part in parts:
+                part.close()
+            raise
+        part_info = replace(info, width=width, height=height)
+        return Frame(part_info, parts, parent=self)
+
+
+def _cut(start: int, length: int, whole: int, log2: int) -> slice:
+    """Return the elements of a plane that the pixels from ``start`` on have."""
+    end, step = start + length, 1 << log2
+    if start % step or (end % step and end != whole):
+        raise FormatError(
+            f"pixels {start} to {end} cut through a chroma sample; begin and end at multiples of "
+            f"{step}"
+        )
+    return slice(start >> log2, -(-end >> log2))

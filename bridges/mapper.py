@@ -1,18 +1,22 @@
 """Mappers: the same samples, seen through another kind of memory."""
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeVar, cast
 
+from bridges.closable import Closable
 from bridges.context import Context
-from bridges.errors import FormatError, NoRouteError
-from bridges.frame import Frame
-from bridges.routes import Edge, find_route
+from bridges.errors import ClosedError, FormatError, NoRouteError
+from bridges.frame import MediaFrame
+from bridges.routes import Copied, Edge, find_route
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
-__all__ = ["CopyAudit", "HopCount", "MapperChain", "MemoryMapper", "create_mapper"]
+__all__ = ["CopyAudit", "HopCount", "MapperChain", "MemoryMapper", "Subject", "create_mapper"]
+
+
+Subject = TypeVar("Subject", bound=MediaFrame | Tensor)
 
 
 @dataclass
@@ -44,7 +48,7 @@ class CopyAudit:
             return sum(hop.bytes_copied for hop in self.hops)
 
 
-class MemoryMapper(ABC):
+class MemoryMapper(Closable):
     """Maps tensors and frames of one kind of memory into another.
 
     Attributes
@@ -59,13 +63,9 @@ class MemoryMapper(ABC):
     target: Context
     audit: CopyAudit
 
-    @overload
-    def map(self, subject: Frame, access: AccessMode) -> Frame: ...
-    @overload
-    def map(self, subject: Tensor, access: AccessMode) -> Tensor: ...
     @abstractmethod
-    def map(self, subject: Frame | Tensor, access: AccessMode) -> Frame | Tensor:
-        """Return ``subject`` as seen from the target's memory.
+    def map(self, subject: Subject, access: AccessMode) -> Subject:
+        """Return a tensor, or a frame, as seen from the target's memory.
 
         The result keeps ``subject`` alive. With WRITE, what is written into it is visible in
         ``subject`` after the result's ``close()``.
@@ -89,6 +89,19 @@ class MemoryMapper(ABC):
             return f"{' > '.join(names)}   zero-copy"
         return f"{' > '.join(names)}   {self.audit.bytes_copied:,} B copied in {', '.join(copying)}"
 
+    def close(self) -> None:
+        """Let go of what the mapper keeps; what it mapped stays open. May be repeated."""
+
+    def _check(self, subject: MediaFrame | Tensor) -> None:
+        if subject.memory_type is not self.source.memory_type:
+            raise FormatError(
+                f"this mapper takes {self.source.memory_type.value} memory, "
+                f"got {subject.memory_type.value}"
+            )
+        if subject.closed:
+            what = "frame" if isinstance(subject, MediaFrame) else "tensor"
+            raise ClosedError(f"this {subject.memory_type.value} {what} was closed; map it earlier")
+
 
 class MapperChain(MemoryMapper):
     """Edges taken one after the other; closing a result closes what was mapped on the way.
@@ -106,46 +119,37 @@ class MapperChain(MemoryMapper):
         self.source = by_type[route[0].source]
         self.target = by_type[route[-1].target]
         self.audit = CopyAudit(route)
-        self._steps = [(hop, by_type[hop.edge.target]) for hop in self.audit.hops]
+        self._steps = [
+            (hop, by_type[hop.edge.target], self._counter(hop)) for hop in self.audit.hops
+        ]
 
-    @overload
-    def map(self, subject: Frame, access: AccessMode) -> Frame: ...
-    @overload
-    def map(self, subject: Tensor, access: AccessMode) -> Tensor: ...
-    def map(self, subject: Frame | Tensor, access: AccessMode) -> Frame | Tensor:
+    def _counter(self, hop: HopCount) -> Copied:
+        return lambda nbytes: self.audit.count(hop, nbytes=nbytes)
+
+    def map(self, subject: Subject, access: AccessMode) -> Subject:
         """Map ``subject`` along every edge; see `MemoryMapper.map`."""
-        if subject.memory_type is not self.source.memory_type:
-            raise FormatError(
-                f"this mapper takes {self.source.memory_type.value} memory, "
-                f"got {subject.memory_type.value}"
-            )
-        mapped = subject
+        self._check(subject)
+        mapped: MediaFrame | Tensor = subject
+        following: MediaFrame | Tensor
         try:
-            for hop, context in self._steps:
-                following = self._take(hop, mapped, context, access)
+            for hop, context, copied in self._steps:
+                self.audit.count(hop, calls=1)
+                if isinstance(mapped, MediaFrame):
+                    following = hop.edge.map_frame(mapped, context, access, copied)
+                elif hop.edge.takes_frames:
+                    raise FormatError(f"{hop.edge} maps whole frames only; map the frame instead")
+                else:
+                    following = hop.edge.map_tensor(mapped, context, access, copied)
                 following.closes_parent = mapped is not subject
                 mapped = following
         except BaseException:
             if mapped is not subject:
                 mapped.close()
             raise
-        return mapped
-
-    def _take(
-        self, hop: HopCount, subject: Frame | Tensor, context: Context, access: AccessMode
-    ) -> Frame | Tensor:
-        def copied(nbytes: int) -> None:
-            self.audit.count(hop, nbytes=nbytes)
-
-        self.audit.count(hop, calls=1)
-        if isinstance(subject, Frame):
-            return hop.edge.map_frame(subject, context, access, copied)
-        if hop.edge.map_tensor is None:
-            raise FormatError(f"{hop.edge} maps whole frames only; map the frame instead")
-        return hop.edge.map_tensor(subject, context, access, copied)
+        return cast("Subject", mapped)
 
 
-def create_mapper(contexts: Sequence[Context]) -> MemoryMapper:
+def create_mapper(contexts: Sequence[Context], *, cache: int = 0) -> MemoryMapper:
     """Return a mapper from the first context's memory to the last one's.
 
     Parameters
@@ -153,6 +157,8 @@ def create_mapper(contexts: Sequence[Context]) -> MemoryMapper:
     contexts : sequence of Context
         The two ends and, between them, any further devices that the route may pass. Host memory
         may always be passed and need not be named.
+    cache : int
+        How many mappings to keep for memory that comes again, such as a pool's; see `MapperCache`.
 
     Raises
     ------
@@ -160,6 +166,7 @@ def create_mapper(contexts: Sequence[Context]) -> MemoryMapper:
         No edges join the two ends; the message says what was refused and why.
     """
     from bridges.backends.cpu import CPUContext
+    from bridges.mapper_cache import MapperCache
 
     ends = list(contexts)
     if len(ends) < 2 or ends[0].memory_type is ends[-1].memory_type:
@@ -167,4 +174,5 @@ def create_mapper(contexts: Sequence[Context]) -> MemoryMapper:
         raise NoRouteError(f"a mapper needs two ends in different kinds of memory, got {found}")
     if all(context.memory_type is not MemoryType.CPU for context in ends):
         ends.insert(1, CPUContext())
-    return MapperChain(find_route(ends), ends)
+    chain = MapperChain(find_route(ends), ends)
+    return MapperCache(chain, cache) if cache else chain

@@ -4,19 +4,32 @@ An edge lives in ``bridges/edges/<source>_to_<target>.py`` and is imported when 
 memory types exist, so that no framework is loaded before somebody uses it.
 """
 
+import ast
+import functools
 import heapq
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from bridges import edges
 from bridges.context import Context
 from bridges.errors import NoRouteError
-from bridges.frame import Frame
+from bridges.frame import Frame, MediaFrame
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
-__all__ = ["EDGES", "Copied", "Edge", "edge", "find_route", "frame_edge", "load_edges"]
+__all__ = [
+    "EDGES",
+    "Copied",
+    "Declaration",
+    "Edge",
+    "declared_edges",
+    "edge",
+    "find_route",
+    "frame_edge",
+    "load_edges",
+]
 
 Copied = Callable[[int], None]
 """Called by an edge with the number of bytes that it copied."""
@@ -37,23 +50,69 @@ class Edge:
         What it maps, and to what.
     copies : bool
         Whether samples are copied.
-    map_frame : callable
-        Maps a whole frame.
-    map_tensor : callable or None
-        Maps one plane; None where only whole frames can be mapped.
+    function : callable
+        Maps one tensor, or a whole frame where ``takes_frames``.
+    takes_frames : bool
+        Whether only whole frames can be mapped.
     refusal : callable
         Why the edge is not there between two contexts; empty where it is.
+    reusable : bool
+        Whether a mapping can be opened again, so that a cache may keep it.
     """
 
     source: MemoryType
     target: MemoryType
     copies: bool
-    map_frame: FrameFunction
-    map_tensor: TensorFunction | None
+    function: Callable[..., Tensor | Frame]
+    takes_frames: bool
     refusal: Condition
+    reusable: bool
 
     def __str__(self) -> str:
         return f"{self.source.value} > {self.target.value}"
+
+    def map_tensor(
+        self, tensor: Tensor, context: Context, access: AccessMode, copied: Copied
+    ) -> Tensor:
+        """Map one tensor, opened; see `bridges.MemoryMapper.map`."""
+        mapped = self.function(tensor, context, access, copied)
+        assert isinstance(mapped, Tensor)
+        if mapped.on_open is not None:
+            _open([mapped])
+        return mapped
+
+    def map_frame(
+        self, frame: MediaFrame, context: Context, access: AccessMode, copied: Copied
+    ) -> MediaFrame:
+        """Map a frame, opened; what was mapped is closed if a later plane fails."""
+        if self.takes_frames:
+            whole = self.function(frame, context, access, copied)
+            assert isinstance(whole, MediaFrame)
+            _open(whole.tensors)
+            return whole
+        mapped: list[Tensor] = []
+        try:
+            for tensor in frame.tensors:
+                mapped.append(self.map_tensor(tensor, context, access, copied))
+        except BaseException:
+            for tensor in mapped:
+                tensor.close()
+            raise
+        return frame.over(mapped)
+
+
+def _open(tensors: Sequence[Tensor]) -> None:
+    """Open fresh mappings; all are closed if one fails."""
+    try:
+        for tensor in tensors:
+            if tensor.on_open is not None:
+                tensor.on_open()
+    except BaseException:
+        for tensor in tensors:
+            # What was not opened has nothing to write back.
+            tensor.on_close = None
+            tensor.close()
+        raise
 
 
 EDGES: list[Edge] = []
@@ -63,44 +122,85 @@ def _always(source: Context, target: Context) -> str:
     return ""
 
 
-def _lift(function: TensorFunction) -> FrameFunction:
-    """Map a frame plane by plane; what was mapped is closed if a later plane fails."""
-
-    def map_frame(frame: Frame, context: Context, access: AccessMode, copied: Copied) -> Frame:
-        mapped: list[Tensor] = []
-        try:
-            mapped.extend(function(tensor, context, access, copied) for tensor in frame.tensors)
-        except BaseException:
-            for tensor in mapped:
-                tensor.close()
-            raise
-        return Frame(frame.info, mapped, parent=frame)
-
-    return map_frame
-
-
 def edge(
-    source: MemoryType, target: MemoryType, *, copies: bool, refusal: Condition = _always
+    source: MemoryType,
+    target: MemoryType,
+    *,
+    copies: bool,
+    refusal: Condition = _always,
+    reusable: bool = True,
 ) -> Callable[[TensorFunction], TensorFunction]:
     """Register a function that maps one tensor; frames are then mapped plane by plane."""
 
     def register(function: TensorFunction) -> TensorFunction:
-        EDGES.append(Edge(source, target, copies, _lift(function), function, refusal))
+        EDGES.append(Edge(source, target, copies, function, False, refusal, reusable))
         return function
 
     return register
 
 
 def frame_edge(
-    source: MemoryType, target: MemoryType, *, copies: bool, refusal: Condition = _always
+    source: MemoryType,
+    target: MemoryType,
+    *,
+    copies: bool,
+    refusal: Condition = _always,
+    reusable: bool = True,
 ) -> Callable[[FrameFunction], FrameFunction]:
     """Register a function that maps a whole frame, where its planes cannot be mapped alone."""
 
     def register(function: FrameFunction) -> FrameFunction:
-        EDGES.append(Edge(source, target, copies, function, None, refusal))
+        EDGES.append(Edge(source, target, copies, function, True, refusal, reusable))
         return function
 
     return register
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What an edge's file says of it, known without its framework.
+
+    Attributes
+    ----------
+    source, target : MemoryType
+        The two ends.
+    copies : bool
+        Whether samples are copied.
+    name : str
+        The function's name.
+    summary : str
+        The first line of its file's docstring.
+    """
+
+    source: MemoryType
+    target: MemoryType
+    copies: bool
+    name: str
+    summary: str
+
+    def __str__(self) -> str:
+        return f"{self.source.value} > {self.target.value}"
+
+
+@functools.cache
+def declared_edges() -> tuple[Declaration, ...]:
+    """Return every edge of this package; the files are read and not imported."""
+    found = []
+    for file in sorted(resources.files(edges).iterdir(), key=lambda file: file.name):
+        if "_to_" not in file.name:
+            continue
+        module = ast.parse(file.read_text("utf-8"))
+        summary = (ast.get_docstring(module) or "").partition("\n")[0]
+        for function in module.body:
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            for call in function.decorator_list:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) in ("edge", "frame_edge"):
+                    ends = [MemoryType[ast.unparse(end).rpartition(".")[2]] for end in call.args]
+                    said = {word.arg: word.value for word in call.keywords}
+                    copies = bool(ast.literal_eval(said["copies"]))
+                    found.append(Declaration(ends[0], ends[1], copies, function.name, summary))
+    return tuple(found)
 
 
 def load_edges(memory_types: Collection[MemoryType]) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "FFmpegTensor",
     "chroma_location",
     "copy_properties",
+    "create",
     "field_order",
     "frame_info",
     "is_damaged",
@@ -226,6 +227,11 @@ def is_damaged(frame: VideoFrame) -> bool:
 def is_writable(frame: VideoFrame) -> bool:
     """Return whether nobody but ``frame`` itself still reads its samples (an encoder may)."""
     return bool(library().av_frame_is_writable(frame_pointer(frame)))
+
+
+def create(selector: str = "") -> FFmpegContext:
+    """Return FFmpeg's frames in host memory, which have nothing to select."""
+    return FFmpegContext()
 
 
 def probe() -> Probe:

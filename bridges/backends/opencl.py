@@ -24,6 +24,7 @@ __all__ = [
     "OpenCLContext",
     "OpenCLDevice",
     "OpenCLTensor",
+    "create",
     "devices",
     "host_bytes",
     "opencl_errors",
@@ -321,6 +322,11 @@ class OpenCLContext(Context):
 def host_bytes(address: int, nbytes: int) -> Any:
     """Return host memory as a flat, writable buffer for pyopencl; it keeps nothing alive."""
     return (ctypes.c_uint8 * nbytes).from_address(address)
+
+
+def create(selector: str = "") -> OpenCLContext:
+    """Open a device; see `OpenCLContext.create`."""
+    return OpenCLContext.create(selector)
 
 
 def probe() -> Probe:

@@ -1,12 +1,13 @@
 """What each backend finds on this machine, and what would bring it where it is absent."""
 
 import importlib
-import os
-import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["BACKENDS", "Probe", "probe_all"]
+from bridges.context import Context
+from bridges.errors import DeviceNotFoundError
+from bridges.tensor import MemoryType
+
+__all__ = ["BACKENDS", "Probe", "open_context", "probe_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +35,65 @@ class Probe:
     devices: tuple[str, ...] = ()
 
 
-def _cpu() -> Probe:
-    import numpy as np
-
-    device = f"{platform.machine()}, {os.cpu_count()} threads"
-    return Probe("cpu", True, f"NumPy {np.__version__}", devices=(device,))
-
-
-def _module(name: str) -> Callable[[], Probe]:
-    """Return a probe that imports its backend only when it is asked."""
-
-    def probe() -> Probe:
-        found: Probe = importlib.import_module(f"bridges.backends.{name}").probe()
-        return found
-
-    return probe
-
-
-BACKENDS: dict[str, tuple[Callable[[], Probe], str]] = {
-    "cpu": (_cpu, "pip install numpy"),
-    "ffmpeg": (_module("ffmpeg"), "pip install 'av>=18.1,<20'"),
-    "opencl": (_module("opencl"), "pip install 'xtranscode[cpu]'"),
+BACKENDS: dict[MemoryType, tuple[str, str]] = {
+    MemoryType.CPU: ("cpu", "pip install numpy"),
+    MemoryType.FFMPEG: ("ffmpeg", "pip install 'av>=18.1,<20'"),
+    MemoryType.GSTREAMER: (
+        "gstreamer",
+        "apt install python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0",
+    ),
+    MemoryType.VAAPI: ("vaapi", "apt install libva2 libva-drm2 intel-media-va-driver"),
+    MemoryType.DMA: ("dma", "modprobe udmabuf"),
+    MemoryType.USM: ("level_zero", "apt install libze1 intel-level-zero-gpu"),
+    MemoryType.SYCL: ("sycl", "pip install 'xtranscode[sycl]'"),
+    MemoryType.OPENCL: ("opencl", "pip install 'xtranscode[cpu]'"),
+    MemoryType.OPENCV: ("opencv", "pip install 'xtranscode[opencv]'"),
+    MemoryType.OPENCV_UMAT: ("opencv_umat", "pip install 'xtranscode[opencv]'"),
+    MemoryType.OPENVINO: ("openvino", "pip install 'xtranscode[openvino]'"),
+    MemoryType.CUDA: ("cuda", "pip install 'xtranscode[cuda]'"),
+    MemoryType.XRT: ("xrt", "apt install libxrt1"),
 }
-"""Each backend's probe, and the command that installs the library it needs."""
+"""Each kind of memory: its module in ``bridges.backends``, and what installs what it needs.
+
+A module has ``probe()``, which reports, and ``create(selector)``, which opens a device.
+"""
+
+
+def _probe(name: str, remedy: str) -> Probe:
+    try:
+        found: Probe = importlib.import_module(f"bridges.backends.{name}").probe()
+    except ImportError as error:
+        return Probe(name, False, f"cannot be imported: {error}", remedy)
+    return found
 
 
 def probe_all() -> tuple[Probe, ...]:
     """Probe every backend, in the order of `BACKENDS`; one that is not installed is reported."""
-    found = []
-    for name, (probe, remedy) in BACKENDS.items():
-        try:
-            found.append(probe())
-        except ImportError as error:
-            found.append(Probe(name, False, f"cannot be imported: {error}", remedy))
-    return tuple(found)
+    return tuple(_probe(name, remedy) for name, remedy in BACKENDS.values())
+
+
+def open_context(memory_type: MemoryType, selector: str = "") -> Context:
+    """Open a device of one kind of memory.
+
+    Parameters
+    ----------
+    memory_type : MemoryType
+        The kind.
+    selector : str
+        Which device, in the words of its backend; empty for the best there is.
+
+    Raises
+    ------
+    DeviceNotFoundError
+        Its framework or the device is absent; the message says what to install.
+    """
+    name, remedy = BACKENDS[memory_type]
+    try:
+        module = importlib.import_module(f"bridges.backends.{name}")
+    except ImportError as error:
+        raise DeviceNotFoundError(
+            f"{memory_type.value} memory needs a library that cannot be imported: {error}; try: "
+            f"{remedy}"
+        ) from error
+    context: Context = module.create(selector)
+    return context

@@ -36,7 +36,8 @@ def held_planes() -> int:
     return len(_held)
 
 
-@frame_edge(MemoryType.CPU, MemoryType.FFMPEG, copies=False)
+# An AVFrame carries the time of its picture.
+@frame_edge(MemoryType.CPU, MemoryType.FFMPEG, copies=False, reusable=False)
 def cpu_to_ffmpeg(frame: Frame, context: Context, access: AccessMode, copied: Copied) -> Frame:
     """Map a whole frame; the arrays stay alive until FFmpeg's last reference is dropped.
 

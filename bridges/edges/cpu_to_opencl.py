@@ -51,10 +51,12 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
             f"with strides {info.strides}; copy the array first"
         )
     address, native, queue = array.ctypes.data, context.native, context.queue
-    buffer = None
+    buffer: cl.Buffer | None = None
 
     def make() -> cl.Buffer:
         nonlocal buffer
+        if buffer is not None:
+            return buffer
         with opencl_errors(f"share {nbytes} bytes of host memory with {context.name}"):
             buffer = cl.Buffer(native, _FLAGS, hostbuf=host_bytes(address, nbytes))
         return buffer
@@ -91,7 +93,8 @@ def transfer(source: Tensor, context: Context, access: AccessMode, copied: Copie
     dense = TensorInfo(source.info.shape, source.info.dtype)
     tensor = context.allocate(dense)
     buffer, queue = tensor.native, context.queue
-    if access & AccessMode.READ:
+
+    def upload() -> None:
         with opencl_errors(f"copy {dense.nbytes} bytes to {context.name}"):
             cl.enqueue_copy(queue, buffer, np.ascontiguousarray(array))
         copied(dense.nbytes)
@@ -111,5 +114,6 @@ def transfer(source: Tensor, context: Context, access: AccessMode, copied: Copie
         context=context,
         parent=source,
         keep=(array, source.parent),
+        on_open=upload if access & AccessMode.READ else None,
         on_close=download if access & AccessMode.WRITE else None,
     )

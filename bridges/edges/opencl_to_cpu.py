@@ -29,7 +29,8 @@ def _samples(memory: Any, info: TensorInfo, access: AccessMode) -> Any:
     return array
 
 
-@edge(MemoryType.OPENCL, MemoryType.CPU, copies=False, refusal=_has_own_memory)
+# Each mapping of a buffer may lie elsewhere, so that none can be opened again.
+@edge(MemoryType.OPENCL, MemoryType.CPU, copies=False, refusal=_has_own_memory, reusable=False)
 def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
     """Map one buffer in place; ``close()`` unmaps it, and its array must not be used after that.
 
@@ -64,8 +65,8 @@ def download(source: Tensor, context: Context, access: AccessMode, copied: Copie
     assert isinstance(device, OpenCLContext)
     queue, buffer, info = device.queue, source.handle("cl_mem"), source.info
     memory = np.empty(info.span, np.uint8)
-    # What lies between rows goes back with them, so that it too has to be fetched first.
-    if access & AccessMode.READ or not info.is_contiguous:
+
+    def fetch() -> None:
         with opencl_errors(f"copy {info.span} bytes from {device.name}"):
             cl.enqueue_copy(queue, memory, buffer)
         copied(info.span)
@@ -79,5 +80,7 @@ def download(source: Tensor, context: Context, access: AccessMode, copied: Copie
         _samples(memory, info, access),
         context=context,
         parent=source,
+        # What lies between rows goes back with them, so that it too has to be fetched first.
+        on_open=fetch if access & AccessMode.READ or not info.is_contiguous else None,
         on_close=upload if access & AccessMode.WRITE else None,
     )

@@ -138,8 +138,10 @@ def test_the_user_s_own_setting_is_respected(monkeypatch: pytest.MonkeyPatch):
 
 def test_probe_of_this_machine(opencl: OpenCLContext):
     found = {probe.name: probe for probe in probes.probe_all()}
-    assert list(found) == ["cpu", "ffmpeg", "opencl"]
-    assert all(probe.available and not probe.remedy for probe in found.values())
+    assert list(found) == [name for name, _ in probes.BACKENDS.values()]
+    assert all(found[name].available for name in ("cpu", "ffmpeg", "opencl"))
+    assert all(probe.available or probe.remedy for probe in found.values())
+    assert all(probe.available != bool(probe.remedy) for probe in found.values())
     assert str(opencl.device) in found["opencl"].devices
 
 
