@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridges.errors import FormatError
 
@@ -45,9 +45,9 @@ class Plane:
     log2_height: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PixelFormat:
-    """How one picture lies in memory.
+    """How one picture lies in memory; there is one object for each name.
 
     Attributes
     ----------
@@ -76,6 +76,9 @@ class PixelFormat:
     full_range: bool | None = None
     drm: str = ""
     va: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pixel_format, (self.name,)
 
     @cached_property
     def dtype(self) -> "np.dtype[np.unsignedinteger]":

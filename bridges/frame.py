@@ -1,7 +1,7 @@
 """Frames: tensors that belong together; the planes of one picture, with its time and colour."""
 
-import contextlib
 import enum
+import functools
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,6 +60,14 @@ class Colour:
     transfer: int = 2
 
 
+@functools.lru_cache(256)
+def _dense_planes(pixels: PixelFormat, width: int, height: int) -> tuple[TensorInfo, ...]:
+    return tuple(
+        TensorInfo(pixels.plane_shape(index, width, height), pixels.dtype)
+        for index in range(len(pixels.planes))
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FrameInfo:
     """Everything about a picture but its samples.
@@ -88,10 +96,7 @@ class FrameInfo:
     @property
     def planes(self) -> tuple[TensorInfo, ...]:
         """The dense layout of each plane."""
-        return tuple(
-            TensorInfo(self.format.plane_shape(index, self.width, self.height), self.format.dtype)
-            for index in range(len(self.format.planes))
-        )
+        return _dense_planes(self.format, self.width, self.height)
 
     @property
     def is_full_range(self) -> bool:
@@ -159,11 +164,16 @@ class MediaFrame(Closable):
     def close(self) -> None:
         """Close every tensor, in order, whatever fails on the way; may be repeated."""
         parent, self.parent = self.parent, None
-        with contextlib.ExitStack() as stack:
-            if self.closes_parent and parent is not None:
-                stack.callback(parent.close)
-            for tensor in reversed(self.tensors):
-                stack.callback(tensor.close)
+        failure: BaseException | None = None
+        for tensor in self.tensors:
+            try:
+                tensor.close()
+            except BaseException as error:  # noqa: BLE001 - raised below
+                failure = failure or error
+        if self.closes_parent and parent is not None:
+            parent.close()
+        if failure is not None:
+            raise failure
 
 
 class Frame(MediaFrame):

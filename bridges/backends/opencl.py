@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
 from bridges.backends.probe import Probe
 from bridges.backends.pyopencl_cache import load_pyopencl
 from bridges.context import Context
-from bridges.errors import DeviceError, DeviceNotFoundError
+from bridges.errors import DeviceError, DeviceNotFoundError, FormatError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ else:
     cl = load_pyopencl()
 
 __all__ = [
+    "SHARED",
     "OpenCLContext",
     "OpenCLDevice",
     "OpenCLTensor",
@@ -194,7 +197,7 @@ class OpenCLTensor(Tensor):
         The samples start at its first byte. A callable is asked for it when it is first needed:
         often a kernel takes only one plane of a frame that was mapped whole.
     address : int, optional
-        Of the host memory that the buffer shares; 0 where it has memory of its own.
+        Of the host memory that the buffer shares, where that is known.
     keep : object, optional
         What else must live as long as the buffer, such as the owner of that host memory.
     info, context, parent, on_close
@@ -215,21 +218,88 @@ class OpenCLTensor(Tensor):
         super().__init__(info, **tensor)
         self._buffer: Any = buffer
         self._keep = keep
-        self.address = address
+        self._address = address
 
     @property
     def native(self) -> cl.Buffer:
         """The ``cl_mem``, as pyopencl's object."""
         return self.handle("cl_mem")
 
+    @property
+    def keep(self) -> tuple[object, ...]:
+        """What has to live for as long as the samples are used."""
+        return self.native, self._keep
+
+    @property
+    def address(self) -> int:
+        """Where the samples are in host memory; 0 on a device with memory of its own."""
+        if not self._address and self.context.shares_host_memory:
+            self._address = _mapped_address(self.context.handle("cl_queue"), self.native)
+        return self._address
+
     def _handles(self) -> dict[str, Any]:
         if not isinstance(self._buffer, cl.Buffer):
             self._buffer = self._buffer()
         return {"cl_mem": self._buffer}
 
+    def _part(self, info: TensorInfo, offset: int) -> "OpenCLTensor":
+        buffer, address = self.native, self.address
+        alignment = buffer.context.devices[0].mem_base_addr_align // 8
+        if offset % alignment == 0:
+            with opencl_errors(f"cut {info.span} bytes out of a buffer"):
+                part = buffer.get_sub_region(offset, info.span)
+        elif address:
+            with opencl_errors(f"share {info.span} bytes of a buffer's memory"):
+                part = cl.Buffer(
+                    buffer.context, SHARED, hostbuf=host_bytes(address + offset, info.span)
+                )
+        else:
+            raise FormatError(
+                f"{self.context.name} cuts buffers at multiples of {alignment} bytes, and this "
+                f"part begins at byte {offset}"
+            )
+        return OpenCLTensor(
+            part,
+            info,
+            address=address + offset if address else 0,
+            keep=self.keep,
+            context=self.context,
+            parent=self,
+        )
+
     def _release(self) -> None:
         self._buffer = None
         self._keep = None
+
+
+def _mapped_address(queue: Any, buffer: Any) -> int:
+    """Return where the runtime maps a buffer."""
+    with opencl_errors("map a buffer"):
+        view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, 1, np.uint8)
+        address: int = view.ctypes.data
+        view.base.release(queue).wait()
+    return address
+
+
+def _works_in_place(context: Any, queue: Any) -> bool:
+    """Return whether a device works on host memory itself, with no copy of its own anywhere.
+
+    By the standard the host sees a device's writes only through a mapping (OpenCL 3.0, 5.2.4); a
+    runtime for the processor has nowhere else to put them. It is tried out here, once a context:
+    what the device writes must be there when its queue is empty, in a buffer over memory of ours
+    that is aligned to nothing, and in a buffer of the runtime's own, at the address that was mapped
+    before.
+    """
+    nbytes, mark = 515, 0xA5
+    memory = np.zeros(nbytes + 1, np.uint8)
+    ours = cl.Buffer(context, SHARED, hostbuf=host_bytes(memory.ctypes.data + 1, nbytes))
+    theirs = cl.Buffer(context, cl.mem_flags.READ_WRITE, nbytes)
+    address = _mapped_address(queue, theirs)
+    for buffer in (ours, theirs):
+        cl.enqueue_fill_buffer(queue, buffer, np.uint8(mark), 0, nbytes)
+    queue.finish()
+    seen = bytes(host_bytes(address, nbytes))
+    return memory.tobytes() == b"\0" + bytes([mark]) * nbytes and seen == bytes([mark]) * nbytes
 
 
 class OpenCLContext(Context):
@@ -254,14 +324,15 @@ class OpenCLContext(Context):
         super().__init__()
         self.device = device
         self.name = f"{device.platform}: {device.name}"
-        self.shares_host_memory = device.shares_host_memory
         with opencl_errors(f"open {device}"):
             context = cl.Context([native])
+            queue = cl.CommandQueue(context)
             self._native: dict[str, Any] = {
                 "cl_context": context,
                 "cl_device": native,
-                "cl_queue": cl.CommandQueue(context),
+                "cl_queue": queue,
             }
+            self.shares_host_memory = device.shares_host_memory and _works_in_place(context, queue)
 
     @classmethod
     def create(cls, selector: str = "") -> "OpenCLContext":
@@ -307,6 +378,20 @@ class OpenCLContext(Context):
             buffer = cl.Buffer(self.native, cl.mem_flags.READ_WRITE, info.span)
         return OpenCLTensor(buffer, info, context=self)
 
+    def wrap(self, buffer: cl.Buffer, info: TensorInfo) -> OpenCLTensor:
+        """Return a tensor over a buffer of this context, without a copy.
+
+        Raises
+        ------
+        FormatError
+            The samples do not fit into the buffer, or it belongs to another ``cl_context``.
+        """
+        if buffer.size < info.span:
+            raise FormatError(f"a buffer of {buffer.size} bytes does not hold {info.span} bytes")
+        if buffer.context != self.native:
+            raise FormatError(f"this buffer belongs to another context than {self.name}")
+        return OpenCLTensor(buffer, info, context=self)
+
     def close(self) -> None:
         """Wait for the device and release it; may be repeated.
 
@@ -317,6 +402,12 @@ class OpenCLContext(Context):
                 self.queue.finish()
         super().close()
         self._native = {}
+
+
+SHARED = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+"""Flags of a buffer over host memory. READ_ONLY would make Intel's runtime copy a plane that is not
+128-byte aligned, silently; so a READ mapping takes these too, and a kernel that writes to it breaks
+its promise."""
 
 
 def host_bytes(address: int, nbytes: int) -> Any:

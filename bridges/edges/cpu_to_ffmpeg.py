@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import FFmpegContext
+from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
 from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
@@ -48,9 +48,13 @@ def cpu_to_ffmpeg(frame: Frame, context: Context, access: AccessMode, copied: Co
     """
     assert isinstance(context, FFmpegContext)
     arrays = [tensor.handle("array") for tensor in frame.tensors]
-    mapped = context.wrap(_av_frame(frame, access, arrays.clear))
-    mapped.parent = frame
-    return mapped
+    av_frame = _av_frame(frame, access, arrays.clear)
+    return frame.over(
+        [
+            FFmpegTensor(av_frame, index, tensor.handle("data"), tensor.info, context=context)
+            for index, tensor in enumerate(frame.tensors)
+        ]
+    )
 
 
 def give_to_ffmpeg(frame: Frame) -> VideoFrame:

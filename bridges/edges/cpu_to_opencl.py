@@ -1,34 +1,23 @@
 """CPU > OpenCL: an array as a buffer over the same memory, or as a copy on the device."""
 
-from typing import Any
-
 import numpy as np
 import pyopencl as cl
 
-from bridges.backends.opencl import OpenCLContext, OpenCLTensor, host_bytes, opencl_errors
+from bridges.backends.opencl import (
+    SHARED,
+    OpenCLContext,
+    OpenCLTensor,
+    host_bytes,
+    opencl_errors,
+)
 from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
-_FLAGS = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
-"""READ_ONLY would make Intel's runtime copy a plane that is not 128-byte aligned, silently; so a
-READ mapping takes these too, and a kernel that writes to it breaks its promise."""
-
 
 def _has_own_memory(source: Context, target: Context) -> str:
     return "" if target.shares_host_memory else f"{target.name} has memory of its own"
-
-
-def _synchronise(queue: Any, buffer: Any, access: AccessMode) -> None:
-    """Wait for the kernels on a shared buffer, and have their writes visible on the host."""
-    if not access & AccessMode.WRITE:
-        queue.finish()
-        return
-    # Only a mapping makes a device's writes visible at the host pointer (OpenCL 3.0, 5.2.4); on
-    # shared memory it moves nothing, and one byte stands for all.
-    view, _ = cl.enqueue_map_buffer(queue, buffer, cl.map_flags.READ, 0, 1, np.uint8)
-    view.base.release(queue)
 
 
 @edge(MemoryType.CPU, MemoryType.OPENCL, copies=False, refusal=_has_own_memory)
@@ -50,7 +39,7 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
             f"OpenCL needs at least one sample and strides of 0 or more, got shape {info.shape} "
             f"with strides {info.strides}; copy the array first"
         )
-    address, native, queue = array.ctypes.data, context.native, context.queue
+    address, native, queue = source.handle("data"), context.native, context.queue
     buffer: cl.Buffer | None = None
 
     def make() -> cl.Buffer:
@@ -58,14 +47,14 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
         if buffer is not None:
             return buffer
         with opencl_errors(f"share {nbytes} bytes of host memory with {context.name}"):
-            buffer = cl.Buffer(native, _FLAGS, hostbuf=host_bytes(address, nbytes))
+            buffer = cl.Buffer(native, SHARED, hostbuf=host_bytes(address, nbytes))
         return buffer
 
     def synchronise() -> None:
         # Where nobody asked for the buffer, nothing was run on it.
         if buffer is not None:
             with opencl_errors(f"finish the kernels on memory shared with {context.name}"):
-                _synchronise(queue, buffer, access)
+                queue.finish()
 
     return OpenCLTensor(
         make,

@@ -6,17 +6,15 @@ import numpy as np
 import pyopencl as cl
 
 from bridges.backends.cpu import CPUTensor
-from bridges.backends.opencl import OpenCLContext, opencl_errors
+from bridges.backends.opencl import (
+    OpenCLContext,
+    OpenCLTensor,
+    host_bytes,
+    opencl_errors,
+)
 from bridges.context import Context
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
-
-_FLAGS = {
-    AccessMode.READ: cl.map_flags.READ,
-    # Not WRITE_INVALIDATE_REGION: the padding between rows has to survive.
-    AccessMode.WRITE: cl.map_flags.WRITE,
-    AccessMode.READ_WRITE: cl.map_flags.READ | cl.map_flags.WRITE,
-}
 
 
 def _has_own_memory(source: Context, target: Context) -> str:
@@ -29,27 +27,28 @@ def _samples(memory: Any, info: TensorInfo, access: AccessMode) -> Any:
     return array
 
 
-# Each mapping of a buffer may lie elsewhere, so that none can be opened again.
-@edge(MemoryType.OPENCL, MemoryType.CPU, copies=False, refusal=_has_own_memory, reusable=False)
+@edge(MemoryType.OPENCL, MemoryType.CPU, copies=False, refusal=_has_own_memory)
 def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
-    """Map one buffer in place; ``close()`` unmaps it, and its array must not be used after that.
+    """Show one buffer in place, once the kernels that were enqueued before are done.
 
     Raises
     ------
     DeviceError
-        The runtime could not map the buffer.
+        The runtime could not map the buffer, or a kernel failed.
     """
-    device = source.context
-    assert isinstance(device, OpenCLContext)
-    queue, buffer, info = device.queue, source.handle("cl_mem"), source.info
-    with opencl_errors(f"map {info.span} bytes of {device.name}"):
-        memory, _ = cl.enqueue_map_buffer(queue, buffer, _FLAGS[access], 0, (info.span,), np.uint8)
+    assert isinstance(source, OpenCLTensor)
+    device, info = source.context, source.info
+    queue, memory = device.handle("cl_queue"), host_bytes(source.address, info.span)
+    # The array holds the buffer, so that ``source`` may be closed before it.
+    memory.owner = source.keep
 
-    def unmap() -> None:
-        with opencl_errors(f"unmap {info.span} bytes of {device.name}"):
-            memory.base.release(queue).wait()
+    def wait() -> None:
+        with opencl_errors(f"finish the kernels on {device.name}"):
+            queue.finish()
 
-    return CPUTensor(_samples(memory, info, access), context=context, parent=source, on_close=unmap)
+    return CPUTensor(
+        _samples(memoryview(memory), info, access), context=context, parent=source, on_open=wait
+    )
 
 
 @edge(MemoryType.OPENCL, MemoryType.CPU, copies=True)

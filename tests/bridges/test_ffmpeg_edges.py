@@ -180,7 +180,7 @@ class TestFromFFmpeg:
     def test_a_plane_of_a_closed_frame(self, ffmpeg, to_cpu):
         wrapped = ffmpeg.wrap(VideoFrame(4, 4, "yuv420p"))
         wrapped.close()
-        with pytest.raises(ClosedError, match="FFmpeg tensor was closed"):
+        with pytest.raises(ClosedError, match="FFmpeg (frame|tensor) was closed"):
             to_cpu.map(wrapped, READ)
 
     def test_single_tensor(self, ffmpeg, to_cpu):
