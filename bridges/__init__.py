@@ -7,8 +7,9 @@ Importing this package loads no framework, not even NumPy.
 
 from bridges.context import Context
 from bridges.errors import XTranscodeError
-from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
+from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix, MediaFrame
 from bridges.mapper import MapperChain, MemoryMapper, create_mapper
+from bridges.mapper_cache import MapperCache
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "Context",
     "Frame",
     "FrameInfo",
+    "MapperCache",
     "MapperChain",
     "Matrix",
+    "MediaFrame",
     "MemoryMapper",
     "MemoryType",
     "Tensor",

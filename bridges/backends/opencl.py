@@ -185,7 +185,12 @@ def _choose(selector: str) -> tuple[OpenCLDevice, Any]:
             f"as opencl:{found[0][0].platform_index}:{found[0][0].device_index}, or by a part of "
             "its platform's name"
         )
-    return min(matching, key=lambda pair: _PREFERENCE.index(pair[0].kind))
+    return min(matching, key=lambda pair: _rank(pair[0]))
+
+
+def _rank(device: OpenCLDevice) -> tuple[int, bool]:
+    # PoCL comes with distributions and is often older; another runtime was installed on purpose.
+    return _PREFERENCE.index(device.kind), device.platform == "Portable Computing Language"
 
 
 class OpenCLTensor(Tensor):
@@ -342,7 +347,7 @@ class OpenCLContext(Context):
         ----------
         selector : str
             ``"0"`` (a platform), ``"0:1"`` (a device of it), a part of a platform's name, or empty
-            for the best device there is: a GPU before a CPU.
+            for the best device there is: a GPU before a CPU, and any runtime before PoCL.
 
         Raises
         ------

@@ -1,0 +1,93 @@
+"""Routes are explained as they are taken."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from bridges import MemoryType, create_mapper
+from bridges.backends.cpu import CPUContext
+from bridges.backends.ffmpeg import FFmpegContext
+from bridges.explain import Machine, explain, refusals_between
+from bridges.routes import EDGES, declared_edges, find_route, load_edges
+
+if TYPE_CHECKING:
+    import pytest
+
+CPU, FFMPEG, OPENCL, SYCL = (
+    MemoryType.CPU,
+    MemoryType.FFMPEG,
+    MemoryType.OPENCL,
+    MemoryType.SYCL,
+)
+
+
+def test_the_files_say_what_the_edges_are(opencl):
+    load_edges([CPU, FFMPEG, OPENCL])
+    registered = {(e.source, e.target, e.function.__name__): e.copies for e in EDGES}
+    declared = {(e.source, e.target, e.name): e.copies for e in declared_edges()}
+    assert registered.items() <= declared.items()
+    assert len(declared) == len(declared_edges())
+    for edge in declared_edges():
+        assert edge.summary.startswith(f"{edge.source.value} > {edge.target.value}: "), edge.summary
+
+
+def test_what_is_explained_is_what_is_taken(opencl):
+    for shares in (True, False):
+        opencl.shares_host_memory = shares
+        contexts = [FFmpegContext(), CPUContext(), opencl]
+        for one, other in itertools.permutations(contexts, 2):
+            between = [one, *(c for c in contexts if c not in (one, other)), other]
+            taken = explain(one.memory_type, other.memory_type, refusals_between(between))[-1]
+            route = find_route(between)
+            assert taken.taken
+            assert taken.copies == sum(edge.copies for edge in route)
+            assert taken.stops == (route[0].source, *(edge.target for edge in route))
+            assert str(taken) == create_mapper(between).explain().partition("  ")[0]
+
+
+def test_a_better_route_is_named_with_what_it_lacks(opencl):
+    opencl.shares_host_memory = False
+    found = explain(CPU, OPENCL, refusals_between([CPUContext(), opencl]))
+    assert "has memory of its own" in found[0].refusal
+    assert found[0].refusal.startswith("CPU > OpenCL: ")
+    assert [route.taken for route in found] == [False] * (len(found) - 1) + [True]
+    assert found[-1].copies == 1
+    refusals = [route.refusal for route in found]
+    assert len(set(refusals)) == len(refusals)
+
+
+def test_no_context_no_route():
+    found = explain(FFMPEG, OPENCL, refusals_between([FFmpegContext(), CPUContext()]))
+    assert found
+    assert not any(route.taken for route in found)
+    assert any("no OpenCL context was given" in route.refusal for route in found)
+
+
+def test_the_number_of_refusals_is_limited():
+    refusals = (f"reason {number}" for number in itertools.count())
+    known = {}
+    found = explain(FFMPEG, SYCL, lambda edge: known.setdefault(edge, next(refusals)), limit=3)
+    assert len(found) <= 3
+    assert not any(route.taken for route in found)
+
+
+def test_a_machine_opens_what_it_has(opencl):
+    with Machine() as machine:
+        here = {str(edge) for edge in declared_edges() if not machine.refusal(edge)}
+        assert {"CPU > OpenCL", "OpenCL > CPU", "FFmpeg > CPU", "CPU > FFmpeg"} <= here
+        for edge in declared_edges():
+            assert isinstance(machine.refusal(edge), str)
+    machine.close()
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
+    from bridges.backends import probe
+
+    def absent(name: str) -> object:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(probe.importlib, "import_module", absent)
+    with Machine() as machine:
+        edge = next(edge for edge in declared_edges() if edge.target is OPENCL)
+        assert "try: pip install" in machine.refusal(edge)
