@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridges.backends.host_array import HostArray
 from bridges.backends.probe import Probe
 from bridges.context import Context
 from bridges.tensor import MemoryType, Tensor, TensorInfo
@@ -16,7 +17,7 @@ __all__ = ["CPUContext", "CPUTensor", "create", "probe"]
 Array = npt.NDArray[np.unsignedinteger[Any]]
 
 
-class CPUTensor(Tensor):
+class CPUTensor(HostArray, Tensor):
     """A block of host memory, as a NumPy array.
 
     Parameters
@@ -50,9 +51,8 @@ class CPUTensor(Tensor):
         self.info.slice(index)  # Refuses what NumPy would take for something else.
         return CPUTensor(self.array[index], context=self.context, parent=self)
 
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        return self.array.__array_interface__
+    def _host_array(self) -> npt.NDArray[Any]:
+        return self.array
 
     def _release(self) -> None:
         self._array = None

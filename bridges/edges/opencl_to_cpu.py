@@ -1,30 +1,22 @@
 """OpenCL > CPU: a buffer as an array, in place where the device shares host memory."""
 
-from typing import Any
-
 import numpy as np
 import pyopencl as cl
 
 from bridges.backends.cpu import CPUTensor
+from bridges.backends.host_array import array_at
 from bridges.backends.opencl import (
     OpenCLContext,
     OpenCLTensor,
-    host_bytes,
     opencl_errors,
 )
 from bridges.context import Context
 from bridges.routes import Copied, edge
-from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
+from bridges.tensor import AccessMode, MemoryType, Tensor
 
 
 def _has_own_memory(source: Context, target: Context) -> str:
     return "" if source.shares_host_memory else f"{source.name} has memory of its own"
-
-
-def _samples(memory: Any, info: TensorInfo, access: AccessMode) -> Any:
-    array = np.ndarray(info.shape, info.dtype, buffer=memory, strides=info.strides)
-    array.flags.writeable = bool(access & AccessMode.WRITE)
-    return array
 
 
 @edge(MemoryType.OPENCL, MemoryType.CPU, copies=False, refusal=_has_own_memory)
@@ -38,17 +30,15 @@ def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -
     """
     assert isinstance(source, OpenCLTensor)
     device, info = source.context, source.info
-    queue, memory = device.handle("cl_queue"), host_bytes(source.address, info.span)
+    queue, writeable = device.handle("cl_queue"), bool(access & AccessMode.WRITE)
     # The array holds the buffer, so that ``source`` may be closed before it.
-    memory.owner = source.keep
+    array = array_at(source.address, info, owner=source.keep, writeable=writeable)
 
     def wait() -> None:
         with opencl_errors(f"finish the kernels on {device.name}"):
             queue.finish()
 
-    return CPUTensor(
-        _samples(memoryview(memory), info, access), context=context, parent=source, on_open=wait
-    )
+    return CPUTensor(array, context=context, parent=source, on_open=wait)
 
 
 @edge(MemoryType.OPENCL, MemoryType.CPU, copies=True)
@@ -64,6 +54,8 @@ def download(source: Tensor, context: Context, access: AccessMode, copied: Copie
     assert isinstance(device, OpenCLContext)
     queue, buffer, info = device.queue, source.handle("cl_mem"), source.info
     memory = np.empty(info.span, np.uint8)
+    array = np.ndarray(info.shape, info.dtype, memory, strides=info.strides)
+    array.flags.writeable = bool(access & AccessMode.WRITE)
 
     def fetch() -> None:
         with opencl_errors(f"copy {info.span} bytes from {device.name}"):
@@ -76,7 +68,7 @@ def download(source: Tensor, context: Context, access: AccessMode, copied: Copie
         copied(info.span)
 
     return CPUTensor(
-        _samples(memory, info, access),
+        array,
         context=context,
         parent=source,
         # What lies between rows goes back with them, so that it too has to be fetched first.

@@ -1,0 +1,235 @@
+"""What a hop costs: one 1080p frame mapped and closed, along every edge that this machine has.
+
+A hop is a ``map`` and the ``close`` of its result, the native object asked for in between. Frames
+are made as the tests make them. The peer of an edge that copies is ``memcpy`` of the same bytes.
+
+    python benchmarks/edges.py [--times 2000] [--only CPU] [--json FILE]
+"""
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from _pytest.outcomes import Skipped  # noqa: E402
+
+from bridges import AccessMode, Colour, FrameInfo, MapperChain, MemoryType, create_mapper  # noqa: E402
+from bridges.formats import pixel_format  # noqa: E402
+from bridges.routes import EDGES, Declaration, declared_edges, load_edges  # noqa: E402
+from tests.bridges.memories import memory_of  # noqa: E402
+
+FORMATS = ("rgb24", "bgra", "nv12", "gray")
+TARGET_MICROSECONDS = {MemoryType.GSTREAMER: 30}
+LIBRARIES = ("av", "numpy", "pyopencl", "dpctl", "opencv-python-headless", "openvino")
+KEYS = ("array", "cl_mem", "cv_mat", "cv_umat", "ov_tensor", "gst_buffer", "dma_fd", "data")
+
+
+def info_of(name: str) -> FrameInfo:
+    return FrameInfo(pixel_format(name), 1920, 1080, Colour(), pts=1, time_base=Fraction(1, 25))
+
+
+def microseconds(work: Callable[[], None], times: int) -> float:
+    """Return the median time of one call."""
+    for _ in range(times // 10 + 1):
+        work()
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter_ns()
+        work()
+        taken.append(time.perf_counter_ns() - started)
+    return statistics.median(taken) / 1000
+
+
+def native(tensor: Any) -> None:
+    """Ask for the native object, which some edges make only then."""
+    for key in KEYS:
+        try:
+            tensor.handle(key)
+        except KeyError:
+            continue
+        return
+
+
+def find(declared: Declaration) -> tuple[Any, MapperChain]:
+    """Return the source's memory and a mapper over one edge, or skip."""
+    source, target = memory_of(declared.source), memory_of(declared.target)
+    load_edges([declared.source, declared.target])
+    edge = next(
+        edge
+        for edge in EDGES
+        if (edge.source, edge.target, edge.function.__name__)
+        == (declared.source, declared.target, declared.name)
+    )
+    reasons = []
+    for one in source.contexts():
+        for other in target.contexts(one):
+            reason = edge.refusal(one, other)
+            if not reason:
+                return (source, target, one), MapperChain([edge], [one, other])
+            reasons.append(reason)
+    raise Skipped("; ".join(reasons))
+
+
+def measure(declared: Declaration, times: int) -> dict[str, Any]:
+    (source, target, context), mapper = find(declared)
+    info = next(info for info in map(info_of, FORMATS) if source.takes(info) and target.takes(info))
+    arrays = [np.ones(plane.shape, plane.dtype) for plane in info.planes]
+    frame = source.frame(context, info, arrays, 0)
+
+    def hop() -> None:
+        with mapper.map(frame, AccessMode.READ) as mapped:
+            for tensor in mapped.tensors:
+                native(tensor)
+
+    times = times // 20 if declared.copies else times
+    result: dict[str, Any] = {"format": info.format.name}
+    before = mapper.audit.bytes_copied, mapper.audit.hops[0].calls
+    result["microseconds"] = round(microseconds(hop, times), 2)
+    after = mapper.audit.bytes_copied, mapper.audit.hops[0].calls
+    result["bytes_copied"] = (after[0] - before[0]) // (after[1] - before[1])
+    if declared.copies:
+        other = [np.empty_like(array) for array in arrays]
+
+        def copy() -> None:
+            for one, another in zip(arrays, other, strict=True):
+                np.copyto(another, one)
+
+        result["memcpy_microseconds"] = round(microseconds(copy, times), 2)
+    frame.close()
+    return result
+
+
+def chain_of_three(times: int) -> dict[str, Any]:
+    """Map FFmpeg > CPU > OpenCL > CPU afresh, and the last three hops of a chain from a cache."""
+    from bridges.backends.cpu import CPUContext
+    from bridges.backends.ffmpeg import FFmpegContext
+    from bridges.backends.opencl import OpenCLContext
+
+    ffmpeg, cpu, opencl = FFmpegContext(), CPUContext(), OpenCLContext.create()
+    info = info_of("rgb24")
+    results = {}
+    there = create_mapper([ffmpeg, opencl])
+    back = create_mapper([opencl, cpu])
+    frame = ffmpeg.allocate_frame(info)
+
+    def fresh() -> None:
+        with (
+            there.map(frame, AccessMode.READ) as mapped,
+            back.map(mapped, AccessMode.READ) as seen,
+        ):
+            native(seen.tensors[0])
+
+    results["FFmpeg > CPU > OpenCL > CPU, afresh"] = round(microseconds(fresh, times), 2)
+    host = memory_of(MemoryType.CPU).frame(
+        cpu, info, [np.ones(plane.shape, plane.dtype) for plane in info.planes], 0
+    )
+    for name, ends in three_hops(cpu, opencl).items():
+        with create_mapper(ends, cache=8) as cached:
+
+            def warm(cached: Any = cached) -> None:
+                with cached.map(host, AccessMode.READ) as mapped:
+                    native(mapped.tensors[0])
+
+            results[f"{name}, cache warm"] = round(microseconds(warm, times), 2)
+            results[f"{name}, hit rate"] = round(cached.statistics.hit_rate, 4)
+    return results
+
+
+def three_hops(cpu: Any, opencl: Any) -> dict[str, list[Any]]:
+    return {"CPU > OpenCL": [cpu, opencl]}
+
+
+def import_milliseconds() -> float:
+    """Return what ``import bridges`` adds to the start of an interpreter."""
+
+    def start(code: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+        return time.perf_counter() - started
+
+    pairs = [(start("pass"), start("import bridges")) for _ in range(15)]
+    return round(statistics.median(after - before for before, after in pairs) * 1000, 1)
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def show(results: dict[str, Any]) -> None:
+    table = Table("edge", "format", "us a hop", "asked", "B copied", "memcpy us", box=None)
+    for name, row in results["edges"].items():
+        if "skipped" in row:
+            table.add_row(name, "", "", "", "", row["skipped"])
+            continue
+        table.add_row(
+            name,
+            row["format"],
+            f"{row['microseconds']:.1f}",
+            "" if row["asked"] is None else f"{row['asked']}",
+            f"{row['bytes_copied']:,}",
+            f"{row.get('memcpy_microseconds', '')}",
+        )
+    console = Console()
+    console.print(table)
+    for name, value in results["chains"].items():
+        console.print(f"{name}: {value}")
+    console.print(f"import bridges: {results['import_milliseconds']} ms (asked: 60)")
+
+
+@click.command()
+@click.option("--times", default=2000, help="Hops along an edge that does not copy.")
+@click.option("--only", default="", help="A part of the edges' names.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Where to keep the result.")
+def main(times: int, only: str, path: Path | None) -> None:
+    """Measure every edge, chains, and the import."""
+    edges: dict[str, Any] = {}
+    for declared in declared_edges():
+        name = f"{declared} ({'copies' if declared.copies else 'zero-copy'})"
+        if only.lower() not in name.lower():
+            continue
+        try:
+            row = measure(declared, times)
+        except (Skipped, ImportError) as reason:
+            edges[name] = {"skipped": str(reason)}
+            continue
+        ends = {declared.source, declared.target}
+        limits = [limit for kind, limit in TARGET_MICROSECONDS.items() if kind in ends]
+        row["asked"] = None if declared.copies else max([20, *limits])
+        edges[name] = row
+    results = {
+        "date": date.today().isoformat(),
+        "machine": platform.processor() or platform.machine(),
+        "versions": versions(),
+        "edges": edges,
+        "chains": chain_of_three(times),
+        "import_milliseconds": import_milliseconds(),
+    }
+    show(results)
+    if path is not None:
+        path.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
