@@ -33,8 +33,7 @@ class Publication:
     Raises
     ------
     OutputError
-        The target is the input, no regular file, or there already; or its folder is missing or
-        cannot be written to.
+        The target is the input, no regular file, or there already; or its folder is missing.
     """
 
     def __init__(self, target: str, *, source: str, overwrite: bool) -> None:
@@ -42,7 +41,25 @@ class Publication:
         self._overwrite = overwrite
         _check(target, self.target, source, overwrite)
         self.temporary = self.target.with_name(_temporary_name(self.target))
-        _try_folder(target, self.temporary)
+        self._asked = target
+
+    def reserve(self) -> None:
+        """Create the temporary file, so that an unwritable folder is found before any work is done.
+
+        Whoever calls this has made sure before that `abort` is called in the end: a signal may
+        strike as soon as the file is there.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to.
+        """
+        try:
+            self.temporary.touch(mode=0o666, exist_ok=False)
+        except OSError as error:
+            raise OutputError(
+                f"{self._asked}: cannot write into its folder: {_reason(error)}"
+            ) from error
 
     def commit(self) -> int:
         """Give the written file its name, once it is safely on disk; return its size in bytes.
@@ -124,14 +141,6 @@ def _check(asked: str, target: Path, source: str, overwrite: bool) -> None:
         raise OutputError(f"{asked}: is the input itself; name another output")
     if not overwrite:
         raise OutputError(f"{asked}: exists already; say -y to replace it")
-
-
-def _try_folder(asked: str, temporary: Path) -> None:
-    """Create the temporary file, so that an unwritable folder is found before any work is done."""
-    try:
-        temporary.touch(mode=0o666, exist_ok=False)
-    except OSError as error:
-        raise OutputError(f"{asked}: cannot write into its folder: {_reason(error)}") from error
 
 
 def _sync(path: Path) -> None:

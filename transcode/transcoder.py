@@ -164,6 +164,7 @@ class _Run:
             str(self._output.path), source=str(self._job.source), overwrite=self._job.overwrite
         )
         stack.callback(publication.abort)
+        publication.reserve()
         return publication
 
     def _steps(self, codec: Codec, source: Source, calls: list[Any]) -> list[Step]:

@@ -28,6 +28,7 @@ def publication(tmp_path):
 
     def open_(name="out.mp4", *, overwrite=True, source="/dev/null"):
         opened.append(Publication(str(tmp_path / name), source=source, overwrite=overwrite))
+        opened[-1].reserve()
         return opened[-1]
 
     yield open_
