@@ -72,10 +72,11 @@ class Context(Closable):
         if memory_type is self.memory_type:
             return self
         derived = self._derive(memory_type)
-        if derived is None and memory_type is MemoryType.CPU and self.shares_host_memory:
-            from bridges.backends.cpu import CPUContext
+        if derived is None and self.shares_host_memory:
+            from bridges.backends.cpu import on_the_host
 
-            derived = CPUContext()
+            # Whoever works in host memory is on the processor, as the others that do.
+            derived = on_the_host(memory_type)
         if derived is None:
             raise NoRouteError(
                 f"no {memory_type.value} context can be derived from the {self.memory_type.value} "

@@ -9,9 +9,13 @@ __all__ = [
     "ClosedError",
     "DeviceError",
     "DeviceNotFoundError",
+    "ElementError",
     "FormatError",
     "KernelError",
+    "MediaError",
+    "MetadataError",
     "NoRouteError",
+    "PoolLeakWarning",
     "PoolTimeoutError",
     "XTranscodeError",
 ]
@@ -43,6 +47,22 @@ class NoRouteError(XTranscodeError, LookupError):
 
 class KernelError(XTranscodeError, ValueError):
     """An unknown kernel, a wrong parameter, or a source that does not compile."""
+
+
+class ElementError(XTranscodeError, ValueError):
+    """An unknown or broken element, a wrong parameter, or elements that do not fit together."""
+
+
+class MediaError(XTranscodeError, OSError):
+    """A media file that is missing, unreadable, or cannot be written."""
+
+
+class MetadataError(XTranscodeError, ValueError):
+    """Metadata that says something impossible, or that cannot be read back."""
+
+
+class PoolLeakWarning(XTranscodeError, ResourceWarning):  # noqa: N818
+    """A buffer of a pool that was not returned when it should have been."""
 
 
 class PoolTimeoutError(XTranscodeError, TimeoutError):

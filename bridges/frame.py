@@ -6,14 +6,24 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 from bridges.closable import Closable
 from bridges.errors import FormatError
 from bridges.formats import PixelFormat
+from bridges.media import AudioInfo, MediaType, TensorsInfo
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
-__all__ = ["Colour", "ColourRange", "Frame", "FrameInfo", "Matrix", "MediaFrame"]
+__all__ = [
+    "AudioFrame",
+    "Colour",
+    "ColourRange",
+    "Frame",
+    "FrameInfo",
+    "Matrix",
+    "MediaFrame",
+    "TensorFrame",
+]
 
 
 class Matrix(enum.IntEnum):
@@ -124,6 +134,8 @@ class MediaFrame(Closable):
 
     Attributes
     ----------
+    media_type : MediaType
+        What the tensors stand for; one of each class.
     closes_parent : bool
         Whether ``close()`` also closes the parent.
     metadata : list
@@ -131,6 +143,7 @@ class MediaFrame(Closable):
         the same samples share one list.
     """
 
+    media_type: ClassVar[MediaType]
     info: Any
 
     def __init__(self, tensors: Sequence[Tensor], *, parent: Closable | None = None) -> None:
@@ -189,6 +202,7 @@ class Frame(MediaFrame):
         As for `MediaFrame`.
     """
 
+    media_type = MediaType.IMAGE
     info: FrameInfo
 
     def __init__(
@@ -246,6 +260,89 @@ class Frame(MediaFrame):
             raise
         part_info = replace(info, width=width, height=height)
         return Frame(part_info, parts, parent=self)
+
+
+class AudioFrame(MediaFrame):
+    """A block of sound: a tensor per channel, or one in which the channels alternate.
+
+    Parameters
+    ----------
+    info : AudioInfo
+        Type, rate, channels and time.
+    tensors : sequence of Tensor
+        As ``info.tensors`` lays them out.
+    parent : object, optional
+        As for `MediaFrame`.
+
+    Raises
+    ------
+    FormatError
+        The tensors are others than ``info`` says.
+    """
+
+    media_type = MediaType.AUDIO
+    info: AudioInfo
+
+    def __init__(
+        self, info: AudioInfo, tensors: Sequence[Tensor], *, parent: Closable | None = None
+    ) -> None:
+        _check_tensors("sound", info.tensors, tensors)
+        super().__init__(tensors, parent=parent)
+        self.info = info
+
+    @property
+    def form(self) -> Hashable:
+        """Everything but the time."""
+        return replace(self.info, pts=None, time_base=None)
+
+    def over(self, tensors: Sequence[Tensor]) -> "AudioFrame":
+        """Return the sound as seen through other tensors; see `MediaFrame.over`."""
+        return AudioFrame(self.info, tensors, parent=self)
+
+
+class TensorFrame(MediaFrame):
+    """Tensors that are neither picture nor sound.
+
+    Parameters
+    ----------
+    info : TensorsInfo
+        Layouts, names and time.
+    tensors : sequence of Tensor
+        As ``info.tensors`` lays them out; strides may differ.
+    parent : object, optional
+        As for `MediaFrame`.
+
+    Raises
+    ------
+    FormatError
+        The tensors are others than ``info`` says.
+    """
+
+    media_type = MediaType.TENSORS
+    info: TensorsInfo
+
+    def __init__(
+        self, info: TensorsInfo, tensors: Sequence[Tensor], *, parent: Closable | None = None
+    ) -> None:
+        _check_tensors("tensors", info.tensors, tensors)
+        super().__init__(tensors, parent=parent)
+        self.info = info
+
+    @property
+    def form(self) -> Hashable:
+        """Everything but the time."""
+        return replace(self.info, pts=None, time_base=None)
+
+    def over(self, tensors: Sequence[Tensor]) -> "TensorFrame":
+        """Return the tensors as seen through others; see `MediaFrame.over`."""
+        return TensorFrame(self.info, tensors, parent=self)
+
+
+def _check_tensors(what: str, asked: Sequence[TensorInfo], given: Sequence[Tensor]) -> None:
+    wanted = [(info.shape, info.dtype) for info in asked]
+    found = [(tensor.info.shape, tensor.info.dtype) for tensor in given]
+    if wanted != found:
+        raise FormatError(f"a frame of {what} needs tensors of {wanted}, got {found}")
 
 
 def _cut(start: int, length: int, whole: int, log2: int) -> slice:

@@ -85,12 +85,17 @@ class _Entry:
         """Return what a user gets; ``end`` is called when all of its tensors are closed."""
         lent = [tensor.lend() for tensor in _tensors(self.mapped)]
         left = len(lent)
+        # The subject may be closed first, and would give its memory back to where it came from.
+        owners = [tensor.memory_owner() for tensor in _tensors(subject)]
 
         def close_one() -> None:
             nonlocal left
             left -= 1
             if left == 0:
-                end()
+                try:
+                    end()
+                finally:
+                    owners.clear()
 
         for tensor in lent:
             tensor.on_close = close_one

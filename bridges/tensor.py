@@ -240,6 +240,10 @@ class Tensor(Closable):
             self._serial = next(_serials)
         return self._serial
 
+    def memory_owner(self) -> object | None:
+        """Return what keeps the memory from being used for something else, beyond ``close()``."""
+        return self.parent
+
     def lend(self) -> Self:
         """Return another tensor over the same native object, which stays this tensor's own.
 

@@ -11,7 +11,7 @@ import av
 from av.codec.codec import Codec
 from av.codec.context import Flags
 
-from bridges.backends.ffmpeg import (
+from bridges.backends.ffmpeg_properties import (
     BOTTOM_FIELD_FIRST,
     chroma_location,
     field_order,

@@ -9,7 +9,7 @@ from av.filter import Graph
 from av.filter.filter import Filter
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import sample_aspect_ratio
+from bridges.backends.ffmpeg_properties import sample_aspect_ratio
 from transcode.errors import FilterError
 from transcode.ffmpeg_log import captured_log
 from transcode.notices import Notices

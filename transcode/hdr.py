@@ -7,7 +7,7 @@ from fractions import Fraction
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import side_data
+from bridges.backends.ffmpeg_properties import side_data
 
 __all__ = ["PARAMETER_OPTIONS", "hdr_parameters"]
 

@@ -13,12 +13,13 @@ from av.video.frame import VideoFrame
 
 from bridges import AccessMode, Frame, FrameInfo, MemoryType, create_mapper
 from bridges.backends.cpu import CPUContext
-from bridges.backends.ffmpeg import FFmpegContext, copy_properties, frame_info
+from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges.backends.ffmpeg_properties import copy_properties
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
 from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
 from bridges.kernels import Kernel, Runtime
 from bridges.mapper import HopCount
-from bridges.pool import BufferPool
+from bridges.pools import BufferPool, LimitPool, Pool
 from transcode.colour import gray_carrier, neutral_chroma
 from transcode.filters import GraphStep
 from transcode.notices import Notices
@@ -78,7 +79,7 @@ class KernelStep:
         # A kernel that runs in host memory writes into the pool's planes as they are.
         on_host = runtime.context.memory_type is MemoryType.CPU
         self.writer = None if on_host else create_mapper([self._cpu, runtime.context])
-        self._pool: BufferPool[Planes] | None = None
+        self._pool: Pool[Planes] | None = None
         self._carrier: FrameInfo | None = None
         self._converter: GraphStep | None = None
         self.seconds = 0.0
@@ -146,7 +147,7 @@ class KernelStep:
                 self._notices.add(note)
             if self._pool is not None:
                 self._pool.close()
-            self._pool = BufferPool(lambda: _allocate(form), _POOL_CAPACITY)
+            self._pool = LimitPool(BufferPool(lambda: _allocate(form)), _POOL_CAPACITY)
             self._carrier = form
         return result
 

@@ -10,7 +10,7 @@ import av
 from av.format import ContainerFormat
 from av.sidedata.sidedata import Type as SideDataType
 
-from bridges.backends.ffmpeg import side_data
+from bridges.backends.ffmpeg_properties import side_data
 from transcode.container import error_text
 from transcode.encoder import AudioEncoder, VideoEncoder
 from transcode.errors import EncodeError, JobError, OutputError

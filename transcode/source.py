@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import is_damaged, set_sample_aspect_ratio
+from bridges.backends.ffmpeg_properties import is_damaged, set_sample_aspect_ratio
 from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
 from transcode.damage import Damage, missing_end

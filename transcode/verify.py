@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.format import Flags as FormatFlags
 from av.video.stream import VideoStream
 
-from bridges.backends.ffmpeg import is_damaged
+from bridges.backends.ffmpeg_properties import is_damaged
 from bridges.frame import ColourRange
 from transcode.container import error_text, open_input
 from transcode.errors import SourceError, VerifyError

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.host_array import HostArray
-from bridges.backends.probe import Probe
+from bridges.backends.probe import Probe, open_context
 from bridges.context import Context
+from bridges.errors import DeviceNotFoundError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
-__all__ = ["CPUContext", "CPUTensor", "create", "probe"]
+__all__ = ["CPUContext", "CPUTensor", "create", "on_the_host", "probe"]
 
 Array = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -72,6 +73,20 @@ class CPUContext(Context):
     def wrap(self, array: npt.NDArray[Any]) -> CPUTensor:
         """Return a tensor over an array, without a copy."""
         return CPUTensor(array, context=self)
+
+
+def on_the_host(memory_type: MemoryType) -> Context | None:
+    """Return another framework's context that works in host memory; None where there is none."""
+    if memory_type is MemoryType.CPU:
+        return CPUContext()
+    try:
+        context = open_context(memory_type)
+    except DeviceNotFoundError:
+        return None
+    if context.shares_host_memory:
+        return context
+    context.close()
+    return None
 
 
 def create(selector: str = "") -> CPUContext:

@@ -1,51 +1,56 @@
-"""FFmpeg's memory: the planes of an AVFrame, through PyAV."""
+"""FFmpeg's memory: the planes of an AVFrame in host memory or on a device, through PyAV."""
 
 import ctypes as c
-from fractions import Fraction
+import threading
+import weakref
+from collections.abc import Hashable
 from typing import Any
 
 import av
-from av.sidedata.sidedata import Type as SideDataType
+import numpy.typing as npt
 from av.video.frame import VideoFrame
 
+from bridges.backends.ffmpeg_hardware import (
+    HARDWARE,
+    device_reference,
+    hardware_of,
+    new_drm_device,
+    new_frames_context,
+    plane_pitches,
+    software_format,
+)
+from bridges.backends.ffmpeg_properties import set_info
+from bridges.backends.host_array import HostArray, array_at
 from bridges.backends.probe import Probe
 from bridges.context import Context
-from bridges.errors import FormatError
-from bridges.formats import pixel_format
+from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, FormatError
+from bridges.formats import PixelFormat, pixel_format
 from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
-from bridges.native.libavutil import AVFrame, AVFrameSideData, av_error, frame_pointer, library
+from bridges.native.libavutil import AVBufferRef, AVFrame, frame_pointer, library
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
 __all__ = [
-    "BOTTOM_FIELD_FIRST",
-    "TOP_FIELD_FIRST",
     "FFmpegContext",
     "FFmpegTensor",
-    "chroma_location",
-    "copy_properties",
+    "check_rows",
     "create",
-    "field_order",
     "frame_info",
-    "is_damaged",
-    "is_writable",
+    "new_frame",
     "probe",
-    "sample_aspect_ratio",
-    "set_sample_aspect_ratio",
-    "side_data",
 ]
 
 
-class FFmpegTensor(Tensor):
+class FFmpegTensor(HostArray, Tensor):
     """One plane of an AVFrame; its parent is the PyAV frame.
 
     Parameters
     ----------
     frame : av.VideoFrame
-        A frame in host memory.
+        The frame.
     index : int
         The plane.
     address : int
-        Of the first sample.
+        Of the first sample; 0 where the frame is on a device.
     info, context, parent, on_close
         As for `Tensor`.
     """
@@ -60,33 +65,129 @@ class FFmpegTensor(Tensor):
         self._address = address
 
     def _handles(self) -> dict[str, Any]:
-        return {"av_frame": self.parent, "data": self._address, "plane_index": self._index}
+        handles = {"av_frame": self.parent, "plane_index": self._index}
+        return handles | {"data": self._address} if self._address else handles
+
+    def memory_key(self) -> Hashable | None:
+        """Return what identifies the memory of a VA surface; see `Tensor.memory_key`.
+
+        FFmpeg gives host memory to other frames as soon as it has it back.
+        """
+        context = self.context
+        if not isinstance(context, FFmpegContext) or context.hardware != "vaapi":
+            return super().memory_key()
+        from bridges.backends.vaapi_ffmpeg import surface_key
+
+        return surface_key(self.handle("av_frame"), self._index)
+
+    def _host_array(self) -> npt.NDArray[Any]:
+        if not self._address and not self.closed:
+            raise FormatError("this frame is on a device; map it to the CPU first")
+        # FFmpeg itself refuses nobody who writes into a frame that others read.
+        return array_at(
+            self.handle("data"), self.info, owner=self.handle("av_frame"), writeable=True
+        )
 
     def _release(self) -> None:
         """Nothing to do: the PyAV frame owns the samples, and ``parent`` holds it."""
 
 
 class FFmpegContext(Context):
-    """FFmpeg's frames in host memory."""
+    """FFmpeg's frames in host memory, or on one device.
+
+    Parameters
+    ----------
+    hardware : str
+        Empty for host memory, else the kind of the device's memory: ``"drm_prime"``, ``"vaapi"``
+        or ``"cuda"``.
+    device : int, optional
+        ``AVBufferRef *`` of an AVHWDeviceContext, of which the context takes a reference of its
+        own. Where it is left out, the first frame that is wrapped tells the device.
+
+    Attributes
+    ----------
+    hardware : str
+        As above.
+
+    Raises
+    ------
+    DeviceNotFoundError
+        There is no such kind of memory.
+    """
 
     memory_type = MemoryType.FFMPEG
-    name = "FFmpeg"
-    shares_host_memory = True
+
+    def __init__(self, hardware: str = "", *, device: int = 0) -> None:
+        super().__init__()
+        if hardware and hardware not in HARDWARE:
+            raise DeviceNotFoundError(
+                f"FFmpeg shares no {hardware!r} memory, only {', '.join(HARDWARE)}; leave it empty "
+                "for host memory"
+            )
+        self.hardware = hardware
+        self.name = f"FFmpeg {hardware}".rstrip()
+        self.shares_host_memory = not hardware
+        self._device = c.c_void_p()
+        self._lock = threading.Lock()
+        self._frames: dict[tuple[str, int, int], c.c_void_p] = {}
+        self._letting_go = weakref.finalize(self, _unreference, self._frames, self._device)
+        if device:
+            self._belongs_to(device)
+
+    def _handles(self) -> dict[str, Any]:
+        return {"ffmpeg.device_context": self._device.value} if self._device else {}
+
+    def _belongs_to(self, reference: int) -> bool:
+        """Return whether frames of a device are this context's; the first device becomes its own.
+
+        Frames of DRM_PRIME are the same memory for every device.
+        """
+        with self._lock:
+            if not self._device:
+                self._device.value = library().av_buffer_ref(reference)
+            own = AVBufferRef.from_address(self._device.value or 0).data
+        return self.hardware == "drm_prime" or AVBufferRef.from_address(reference).data == own
+
+    def _derive(self, memory_type: MemoryType) -> Context | None:
+        if memory_type is MemoryType.DMA and self.hardware == "drm_prime":
+            from bridges.backends.dma import DMAContext
+
+            return DMAContext()
+        if memory_type is MemoryType.VAAPI and self.hardware == "vaapi":
+            from bridges.backends.vaapi_ffmpeg import borrow_device
+
+            return borrow_device(self.handle("ffmpeg.device_context"))
+        return None
 
     def wrap(self, frame: VideoFrame) -> Frame:
         """Return the planes of a decoded frame, without a copy.
 
+        Those of a frame on a device have no ``"data"``; their rows are said to be as far apart as
+        FFmpeg knows, and dense where only the driver knows.
+
         Parameters
         ----------
         frame : av.VideoFrame
-            In host memory, of a format that `bridges.formats` knows.
+            In this context's kind of memory, of a format that `bridges.formats` knows.
 
         Raises
         ------
         FormatError
-            The format is not in the table, the frame is empty or on a device, or its rows lie
-            bottom-up.
+            The format is not in the table, the frame is empty or in memory of another kind or
+            device, or its rows lie bottom-up.
+        ClosedError
+            The context was closed.
         """
+        hardware = hardware_of(frame)
+        if hardware != self.hardware:
+            raise FormatError(
+                f"this FFmpeg context takes frames in {self.hardware or 'host'} memory, got one in "
+                f"{hardware or 'host'} memory ({frame.format.name}); download or upload it, or "
+                f"wrap it with FFmpegContext(hardware={hardware!r})"
+            )
+        return self._wrap_hardware(frame) if hardware else self._wrap_host(frame)
+
+    def _wrap_host(self, frame: VideoFrame) -> Frame:
         info = frame_info(frame)
         native = AVFrame.from_address(frame_pointer(frame))
         tensors = []
@@ -98,12 +199,28 @@ class FFmpegContext(Context):
                     f"plane {index} of this {info.format.name} frame has no rows in host memory "
                     f"(stride {stride}); download it from its device or flip it first"
                 )
-            shape = info.format.plane_shape(index, info.width, info.height)
-            item = info.format.dtype.itemsize
-            inner = (item * shape[2], item) if len(shape) == 3 else (item,)
-            layout = TensorInfo(shape, info.format.dtype, (stride, *inner))
+            layout = _rows(info, index, stride)
             tensors.append(FFmpegTensor(frame, index, address, layout, context=self))
         return Frame(info, tensors)
+
+    def _wrap_hardware(self, frame: VideoFrame) -> Frame:
+        if self._closed:
+            raise ClosedError(f"the {self.name} context was closed; make another one")
+        info = _info(frame, software_format(frame))
+        pitches = plane_pitches(frame, len(info.format.planes))
+        reference = device_reference(frame)
+        if reference and not self._belongs_to(reference):
+            raise FormatError(
+                f"this {self.hardware} frame is of another device than the first one, or than the "
+                "one that this context was made for; make an FFmpegContext for each device"
+            )
+        return Frame(
+            info,
+            [
+                FFmpegTensor(frame, index, 0, _rows(info, index, pitch), context=self)
+                for index, pitch in enumerate(pitches)
+            ],
+        )
 
     def allocate(self, info: TensorInfo) -> FFmpegTensor:
         """Return one gray plane in a new AVFrame.
@@ -112,6 +229,8 @@ class FFmpegContext(Context):
         ------
         FormatError
             ``info`` is not two-dimensional with 8 or 16 bits a sample.
+        DeviceError
+            The frames of this context are on a device.
         """
         names = {"u1": "gray", "u2": "gray16le"}
         name = names.get(info.dtype.str[1:])
@@ -120,32 +239,113 @@ class FFmpegContext(Context):
                 f"FFmpeg allocates planes of (rows, columns) of 8 or 16 bits, not {info.shape} "
                 f"of {info.dtype}; allocate a whole frame with allocate_frame"
             )
+        self._check_host()
         frame = self.wrap(VideoFrame(info.shape[1], info.shape[0], name))
         tensor = frame.tensors[0]
         assert isinstance(tensor, FFmpegTensor)
         return tensor
 
     def allocate_frame(self, info: FrameInfo) -> Frame:
-        """Return a frame in new, reference-counted FFmpeg memory; the samples start undefined."""
-        frame = VideoFrame(info.width, info.height, info.format.name)
-        frame.colorspace, frame.color_range = info.colour.matrix, info.colour.range
-        frame.color_primaries, frame.color_trc = info.colour.primaries, info.colour.transfer
-        frame.pts = info.pts
-        if info.time_base is not None:
-            frame.time_base = info.time_base
-        return self.wrap(frame)
+        """Return a frame in new, reference-counted FFmpeg memory; the samples start undefined.
+
+        Raises
+        ------
+        DeviceError
+            The frames of this context are on a device.
+        """
+        self._check_host()
+        return self.wrap(new_frame(info))
+
+    def frames_context(self, info: FrameInfo) -> int:
+        """Return the ``AVBufferRef *`` of an AVHWFramesContext for frames of DRM_PRIME.
+
+        It is made at the first call for a format and size, and lives until ``close()``.
+
+        Raises
+        ------
+        DeviceError
+            This context is for other memory, or FFmpeg cannot make it.
+        ClosedError
+            The context was closed.
+        """
+        if self._closed:
+            raise ClosedError(f"the {self.name} context was closed; make another one")
+        if self.hardware != "drm_prime":
+            raise DeviceError(f"{self.name} wraps frames, and makes none for memory that exists")
+        key = info.format.name, info.width, info.height
+        with self._lock:
+            if key not in self._frames:
+                if not self._device:
+                    self._device.value = new_drm_device()
+                self._frames[key] = new_frames_context(self._device.value or 0, *key)
+            return self._frames[key].value or 0
+
+    def _check_host(self) -> None:
+        if self.hardware:
+            raise DeviceError(
+                f"FFmpeg makes frames in {self.hardware} memory in decoders and filters only; "
+                "allocate host memory, or memory of the device's own kind, and map it"
+            )
+
+    def close(self) -> None:
+        """Let go of the device; may be repeated. Frames that are still open stay usable."""
+        super().close()
+        self._letting_go()
+
+
+def _unreference(frames: dict[tuple[str, int, int], c.c_void_p], device: c.c_void_p) -> None:
+    for reference in (*frames.values(), device):
+        if reference:
+            library().av_buffer_unref(c.byref(reference))
+    frames.clear()
+
+
+def _rows(info: FrameInfo, index: int, stride: int) -> TensorInfo:
+    """Return the layout of a plane whose rows are ``stride`` bytes apart; dense for 0."""
+    shape = info.format.plane_shape(index, info.width, info.height)
+    item = info.format.dtype.itemsize
+    inner = (item * shape[2], item) if len(shape) == 3 else (item,)
+    return TensorInfo(shape, info.format.dtype, (stride, *inner) if stride else ())
+
+
+def check_rows(index: int, given: TensorInfo, dense: TensorInfo) -> None:
+    """Refuse a plane that FFmpeg cannot take: ``dense`` is its layout without padding.
+
+    Raises
+    ------
+    FormatError
+        Shape or type differ, samples of a row are not side by side, or rows overlap.
+    """
+    matches = (given.shape, given.dtype) == (dense.shape, dense.dtype)
+    if not matches or given.strides[1:] != dense.strides[1:] or given.strides[0] < dense.strides[0]:
+        raise FormatError(
+            f"FFmpeg needs plane {index} as {dense.shape} of {dense.dtype}, rows at least "
+            f"{dense.strides[0]} bytes apart and samples side by side; got {given.shape} of "
+            f"{given.dtype} with strides {given.strides}"
+        )
+
+
+def new_frame(info: FrameInfo) -> VideoFrame:
+    """Return an AVFrame in new host memory, with the colour and time of ``info``."""
+    frame = VideoFrame(info.width, info.height, info.format.name)
+    set_info(frame, info)
+    return frame
 
 
 def frame_info(frame: VideoFrame) -> FrameInfo:
-    """Return what a PyAV frame says of itself.
+    """Return what a PyAV frame in host memory says of itself.
 
     Raises
     ------
     FormatError
         Its pixel format is not in `bridges.formats`.
     """
+    return _info(frame, pixel_format(frame.format.name))
+
+
+def _info(frame: VideoFrame, format_in_memory: PixelFormat) -> FrameInfo:
     return FrameInfo(
-        format=pixel_format(frame.format.name),
+        format=format_in_memory,
         width=frame.width,
         height=frame.height,
         colour=Colour(
@@ -159,79 +359,15 @@ def frame_info(frame: VideoFrame) -> FrameInfo:
     )
 
 
-def copy_properties(source: VideoFrame, target: VideoFrame) -> None:
-    """Copy all but the samples: times, colour, aspect, field flags, side data, metadata.
-
-    Raises
-    ------
-    MemoryError
-        FFmpeg could not allocate the copy of the side data.
-    """
-    code = library().av_frame_copy_props(frame_pointer(target), frame_pointer(source))
-    if code < 0:
-        raise MemoryError(f"av_frame_copy_props: {av_error(code)}")
-    if source.time_base is not None:
-        target.time_base = source.time_base
-
-
-def set_sample_aspect_ratio(frame: VideoFrame, ratio: Fraction) -> None:
-    """Tag a frame with its pixels' width over height."""
-    native = AVFrame.from_address(frame_pointer(frame))
-    native.sample_aspect_ratio[:] = ratio.numerator, ratio.denominator
-
-
-def sample_aspect_ratio(frame: VideoFrame) -> Fraction | None:
-    """Return a frame's pixels' width over height; None where it is unknown."""
-    width, height = AVFrame.from_address(frame_pointer(frame)).sample_aspect_ratio
-    return Fraction(width, height) if width > 0 and height > 0 else None
-
-
-def chroma_location(frame: VideoFrame) -> int:
-    """Return where chroma samples lie, numbered as libav's ``AVChromaLocation``; 0 is unknown."""
-    return int(AVFrame.from_address(frame_pointer(frame)).chroma_location)
-
-
-def side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
-    """Return one kind of a frame's side data, as the C structure that libavutil defines for it."""
-    # Not through PyAV's own view of it, which keeps the frame alive in a reference cycle.
-    native = AVFrame.from_address(frame_pointer(frame))
-    if not native.nb_side_data:
-        return None
-    entries = (c.POINTER(AVFrameSideData) * native.nb_side_data).from_address(native.side_data)
-    for entry in entries:
-        if entry.contents.type == kind.value:
-            return c.string_at(entry.contents.data, entry.contents.size)
-    return None
-
-
-_FLAG_INTERLACED, _FLAG_TOP_FIELD_FIRST = 1 << 3, 1 << 4
-"""``AV_FRAME_FLAG_*`` of libavutil/frame.h."""
-TOP_FIELD_FIRST, BOTTOM_FIELD_FIRST = 2, 3
-"""``AV_FIELD_TT`` and ``AV_FIELD_BB`` of libavcodec/defs.h."""
-
-
-def field_order(frame: VideoFrame) -> int | None:
-    """Return libav's field order of an interlaced frame, or None for a progressive one."""
-    flags = AVFrame.from_address(frame_pointer(frame)).flags
-    if not flags & _FLAG_INTERLACED:
-        return None
-    return TOP_FIELD_FIRST if flags & _FLAG_TOP_FIELD_FIRST else BOTTOM_FIELD_FIRST
-
-
-def is_damaged(frame: VideoFrame) -> bool:
-    """Return whether the decoder had to make up a part of a picture, or thinks it corrupt."""
-    native = AVFrame.from_address(frame_pointer(frame))
-    return frame.is_corrupt or native.decode_error_flags != 0
-
-
-def is_writable(frame: VideoFrame) -> bool:
-    """Return whether nobody but ``frame`` itself still reads its samples (an encoder may)."""
-    return bool(library().av_frame_is_writable(frame_pointer(frame)))
-
-
 def create(selector: str = "") -> FFmpegContext:
-    """Return FFmpeg's frames in host memory, which have nothing to select."""
-    return FFmpegContext()
+    """Return FFmpeg's frames in host memory, or in the device memory that is selected.
+
+    Parameters
+    ----------
+    selector : str
+        As for `FFmpegContext`: empty, ``"drm_prime"``, ``"vaapi"`` or ``"cuda"``.
+    """
+    return FFmpegContext(selector)
 
 
 def probe() -> Probe:

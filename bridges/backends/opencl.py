@@ -1,23 +1,28 @@
 """OpenCL's memory: buffers on the devices of any OpenCL runtime."""
 
+import contextlib
 import ctypes
-import functools
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
+from bridges.backends.opencl_devices import (
+    OpenCLDevice,
+    absence,
+    choose,
+    describe,
+    devices,
+    opencl_errors,
+)
 from bridges.backends.probe import Probe
 from bridges.backends.pyopencl_cache import load_pyopencl
 from bridges.context import Context
-from bridges.errors import DeviceError, DeviceNotFoundError, FormatError
+from bridges.errors import FormatError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyopencl as cl
 else:
     cl = load_pyopencl()
@@ -34,163 +39,16 @@ __all__ = [
     "probe",
 ]
 
-_INSTALL = "pip install 'xtranscode[cpu]'"
-_NO_PLATFORM = -1001
-"""``CL_PLATFORM_NOT_FOUND_KHR`` of cl_khr_icd: the loader found no runtime."""
+
+SHARED = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+"""Flags of a buffer over host memory. READ_ONLY would make Intel's runtime copy a plane that is not
+128-byte aligned, silently; so a READ mapping takes these too, and a kernel that writes to it breaks
+its promise."""
 
 
-@contextmanager
-def opencl_errors(action: str) -> Iterator[None]:
-    """Translate pyopencl's errors; ``action`` completes "OpenCL cannot ...".
-
-    Raises
-    ------
-    DeviceError
-        The runtime reported a failure.
-    """
-    try:
-        yield
-    except cl.Error as error:
-        raise DeviceError(f"OpenCL cannot {action}: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCLDevice:
-    """One device of one OpenCL platform.
-
-    Attributes
-    ----------
-    platform_index, device_index : int
-        As a selector names them: ``"0:1"``.
-    platform, name, vendor, driver_version : str
-        As the runtime reports them.
-    kind : str
-        ``"gpu"``, ``"cpu"`` or ``"accelerator"``.
-    shares_host_memory : bool
-        Whether its kernels read and write host memory in place.
-    """
-
-    platform_index: int
-    device_index: int
-    platform: str
-    name: str
-    vendor: str
-    kind: str
-    driver_version: str
-    shares_host_memory: bool
-
-    def __str__(self) -> str:
-        where = f"{self.platform_index}:{self.device_index}"
-        return f"{where} {self.platform}: {self.name} ({self.kind}, driver {self.driver_version})"
-
-
-_KINDS = {cl.device_type.GPU: "gpu", cl.device_type.CPU: "cpu"}
-_PREFERENCE = ("gpu", "cpu", "accelerator")
-_listing = threading.Lock()
-
-
-def _describe(device: Any, platform_index: int, device_index: int) -> OpenCLDevice:
-    kind = next((name for bit, name in _KINDS.items() if device.type & bit), "accelerator")
-    return OpenCLDevice(
-        platform_index=platform_index,
-        device_index=device_index,
-        platform=device.platform.name.strip(),
-        name=device.name.strip(),
-        vendor=device.vendor.strip(),
-        kind=kind,
-        driver_version=device.driver_version.strip(),
-        # A GPU with unified memory still copies a host pointer that is not aligned to its pages
-        # or cache lines, silently; video planes seldom are.
-        shares_host_memory=kind == "cpu",
-    )
-
-
-@functools.cache
-def _found() -> tuple[tuple[OpenCLDevice, Any], ...]:
-    """Return every device with its native object, in the runtime's order."""
-    with vendor_folder():
-        try:
-            platforms = cl.get_platforms()
-        except cl.Error as error:
-            if error.code == _NO_PLATFORM:
-                return ()
-            raise DeviceError(f"OpenCL cannot list its platforms: {error}") from error
-    found = []
-    for platform_index, platform in enumerate(platforms):
-        try:
-            native = platform.get_devices()
-        except cl.Error as error:
-            if error.code == cl.status_code.DEVICE_NOT_FOUND:
-                continue
-            raise DeviceError(f"OpenCL cannot list {platform.name}'s devices: {error}") from error
-        found += [
-            (_describe(device, platform_index, index), device)
-            for index, device in enumerate(native)
-        ]
-    return tuple(found)
-
-
-def _listed() -> tuple[tuple[OpenCLDevice, Any], ...]:
-    with _listing:
-        return _found()
-
-
-def devices() -> tuple[OpenCLDevice, ...]:
-    """Return every OpenCL device of this machine, in the runtimes' own order.
-
-    Raises
-    ------
-    DeviceError
-        A runtime failed while it listed its devices.
-    """
-    return tuple(device for device, _ in _listed())
-
-
-def _absence() -> tuple[str, str]:
-    """Return why there is no device at all, and what to do."""
-    library = wheel_library()
-    if library is None:
-        return "no OpenCL runtime is installed", _INSTALL
-    failure = load_failure(library)
-    if failure:
-        return f"the OpenCL runtime {library} does not load: {failure}", (
-            "pip install intel-cmplr-lib-rt" if "cannot open shared object" in failure else _INSTALL
-        )
-    return (
-        f"OpenCL found no device, though {library} is there; OCL_ICD_VENDORS hides it, or OpenCL "
-        "was first used before bridges.backends.opencl"
-    ), "unset OCL_ICD_VENDORS OCL_ICD_FILENAMES"
-
-
-def _choose(selector: str) -> tuple[OpenCLDevice, Any]:
-    found = _listed()
-    if not found:
-        reason, remedy = _absence()
-        raise DeviceNotFoundError(f"no OpenCL device {selector!r}: {reason}; try: {remedy}")
-    platform, _, device = selector.partition(":")
-    matching = [
-        (entry, native)
-        for entry, native in found
-        if (
-            str(entry.platform_index) == platform
-            if platform.isdecimal()
-            else platform.lower() in entry.platform.lower()
-        )
-        and device in ("", str(entry.device_index))
-    ]
-    if not matching:
-        there = "; ".join(str(entry) for entry, _ in found)
-        raise DeviceNotFoundError(
-            f"no OpenCL device {selector!r}; there is {there}. Name one as platform:device, such "
-            f"as opencl:{found[0][0].platform_index}:{found[0][0].device_index}, or by a part of "
-            "its platform's name"
-        )
-    return min(matching, key=lambda pair: _rank(pair[0]))
-
-
-def _rank(device: OpenCLDevice) -> tuple[int, bool]:
-    # PoCL comes with distributions and is often older; another runtime was installed on purpose.
-    return _PREFERENCE.index(device.kind), device.platform == "Portable Computing Language"
+def host_bytes(address: int, nbytes: int) -> Any:
+    """Return host memory as a flat, writable buffer for pyopencl; it keeps nothing alive."""
+    return (ctypes.c_uint8 * nbytes).from_address(address)
 
 
 class OpenCLTensor(Tensor):
@@ -312,31 +170,37 @@ class OpenCLContext(Context):
 
     Parameters
     ----------
-    device : OpenCLDevice
-        What `devices` tells of it.
-    native : pyopencl.Device
-        The device itself.
+    context : pyopencl.Context
+        Of one device.
+    queue : pyopencl.CommandQueue
+        Of that context, and in-order.
+    name : str, optional
+        What people call it; by default the platform and the device.
 
     Attributes
     ----------
     device : OpenCLDevice
-        The device chosen.
+        What is known of the device.
+
+    Raises
+    ------
+    DeviceError
+        The runtime failed.
     """
 
     memory_type = MemoryType.OPENCL
 
-    def __init__(self, device: OpenCLDevice, native: cl.Device) -> None:
+    def __init__(self, context: cl.Context, queue: cl.CommandQueue, *, name: str = "") -> None:
         super().__init__()
-        self.device = device
-        self.name = f"{device.platform}: {device.name}"
-        with opencl_errors(f"open {device}"):
-            context = cl.Context([native])
-            queue = cl.CommandQueue(context)
-            self._native: dict[str, Any] = {
-                "cl_context": context,
-                "cl_device": native,
-                "cl_queue": queue,
-            }
+        native = context.devices[0]
+        self.device = device = describe(native)
+        self.name = name or f"{device.platform}: {device.name}"
+        self._native: dict[str, Any] = {
+            "cl_context": context,
+            "cl_device": native,
+            "cl_queue": queue,
+        }
+        with opencl_errors(f"try out {device}"):
             self.shares_host_memory = device.shares_host_memory and _works_in_place(context, queue)
 
     @classmethod
@@ -356,7 +220,11 @@ class OpenCLContext(Context):
         DeviceError
             The runtime cannot open the device.
         """
-        return cls(*_choose(selector))
+        native = choose(selector)
+        with opencl_errors(f"open {describe(native)}"):
+            context = cl.Context([native])
+            queue = cl.CommandQueue(context)
+        return cls(context, queue)
 
     @property
     def native(self) -> cl.Context:
@@ -370,6 +238,19 @@ class OpenCLContext(Context):
 
     def _handles(self) -> dict[str, Any]:
         return self._native
+
+    def _derive(self, memory_type: MemoryType) -> Context | None:
+        # Where the other framework is not installed, there is nothing to derive.
+        with contextlib.suppress(ImportError):
+            if memory_type is MemoryType.OPENVINO:
+                from bridges.backends.openvino_opencl import derive
+
+                return derive(self)
+            if memory_type is MemoryType.OPENCV_UMAT:
+                from bridges.backends.opencv_umat import over
+
+                return over(self)
+        return None
 
     def allocate(self, info: TensorInfo) -> OpenCLTensor:
         """Return a tensor in a new buffer on the device; the samples start undefined.
@@ -409,17 +290,6 @@ class OpenCLContext(Context):
         self._native = {}
 
 
-SHARED = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
-"""Flags of a buffer over host memory. READ_ONLY would make Intel's runtime copy a plane that is not
-128-byte aligned, silently; so a READ mapping takes these too, and a kernel that writes to it breaks
-its promise."""
-
-
-def host_bytes(address: int, nbytes: int) -> Any:
-    """Return host memory as a flat, writable buffer for pyopencl; it keeps nothing alive."""
-    return (ctypes.c_uint8 * nbytes).from_address(address)
-
-
 def create(selector: str = "") -> OpenCLContext:
     """Open a device; see `OpenCLContext.create`."""
     return OpenCLContext.create(selector)
@@ -429,7 +299,7 @@ def probe() -> Probe:
     """Report pyopencl and the devices that it finds."""
     found = devices()
     if not found:
-        reason, remedy = _absence()
+        reason, remedy = absence()
         return Probe("opencl", False, reason, remedy)
     return Probe(
         "opencl", True, f"pyopencl {cl.VERSION_TEXT}", devices=tuple(str(entry) for entry in found)

@@ -10,18 +10,20 @@ import ctypes
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["load_failure", "vendor_folder", "wheel_library"]
+__all__ = ["SYSTEM_VENDORS", "USER_SETTINGS", "load_failure", "vendor_folder", "wheel_library"]
 
 SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
 USER_SETTINGS = ("OCL_ICD_VENDORS", "OCL_ICD_FILENAMES")
 """Variables by which a user says where runtimes are; where one is set, nothing is added to it."""
 
 _WHEEL = "intel-opencl-rt"
+_environment = threading.RLock()
 _LIBRARY = "libintelocl.so"
 
 
@@ -53,22 +55,37 @@ def load_failure(library: Path) -> str:
 
 
 @contextmanager
-def vendor_folder() -> Iterator[None]:
+def vendor_folder(only: bytes = b"") -> Iterator[None]:
     """Show OpenCL's loader the wheel beside the system's runtimes, while its first call is made.
 
     The folder is a new one each time and is gone afterwards: nothing is left on disk to grow stale,
     and child processes inherit no variable that points to it.
+
+    Parameters
+    ----------
+    only : bytes
+        Of the system's runtimes, those whose vendor file has these bytes in it.
     """
     library = wheel_library()
-    if library is None or any(name in os.environ for name in USER_SETTINGS):
-        yield
-        return
+    # Reentrant, and one for the whole process, as its environment is.
+    with _environment:
+        if library is None or any(name in os.environ for name in USER_SETTINGS):
+            yield
+            return
+        with _folder(library, only) as folder:
+            os.environ["OCL_ICD_VENDORS"] = folder
+            try:
+                yield
+            finally:
+                del os.environ["OCL_ICD_VENDORS"]
+
+
+@contextmanager
+def _folder(library: Path, only: bytes) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="xtranscode-opencl-") as folder:
         for entry in sorted(SYSTEM_VENDORS.glob("*.icd")):
-            Path(folder, entry.name).write_bytes(entry.read_bytes())
+            runtime = entry.read_bytes()
+            if only in runtime:
+                Path(folder, entry.name).write_bytes(runtime)
         Path(folder, "xtranscode-wheel.icd").write_text(f"{library}\n")
-        os.environ["OCL_ICD_VENDORS"] = folder
-        try:
-            yield
-        finally:
-            del os.environ["OCL_ICD_VENDORS"]
+        yield folder

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
+from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor, check_rows
+from bridges.backends.ffmpeg_properties import set_info
 from bridges.context import Context
-from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
 from bridges.native.libavutil import AVFrame, BufferFree, frame_pointer, library
 from bridges.routes import Copied, frame_edge
-from bridges.tensor import AccessMode, MemoryType, TensorInfo
+from bridges.tensor import AccessMode, MemoryType
 
 __all__ = ["cpu_to_ffmpeg", "give_to_ffmpeg", "held_planes"]
 
@@ -36,8 +36,13 @@ def held_planes() -> int:
     return len(_held)
 
 
+def _is_on_device(source: Context, target: Context) -> str:
+    assert isinstance(target, FFmpegContext)
+    return f"its frames are in {target.hardware} memory" if target.hardware else ""
+
+
 # An AVFrame carries the time of its picture.
-@frame_edge(MemoryType.CPU, MemoryType.FFMPEG, copies=False, reusable=False)
+@frame_edge(MemoryType.CPU, MemoryType.FFMPEG, copies=False, refusal=_is_on_device, reusable=False)
 def cpu_to_ffmpeg(frame: Frame, context: Context, access: AccessMode, copied: Copied) -> Frame:
     """Map a whole frame; the arrays stay alive until FFmpeg's last reference is dropped.
 
@@ -73,7 +78,7 @@ def give_to_ffmpeg(frame: Frame) -> VideoFrame:
 def _av_frame(frame: Frame, access: AccessMode, done: Callable[[], None]) -> VideoFrame:
     """Return an AVFrame over the planes; ``done`` is called when FFmpeg has dropped them all."""
     for index, (tensor, dense) in enumerate(zip(frame.tensors, frame.info.planes, strict=True)):
-        _check_rows(index, tensor.info, dense)
+        check_rows(index, tensor.info, dense)
     av_frame = _empty_frame(frame.info)
     native = AVFrame.from_address(frame_pointer(av_frame))
     flags = 0 if access & AccessMode.WRITE else _READ_ONLY
@@ -106,16 +111,6 @@ class _Countdown:
             self._done()
 
 
-def _check_rows(index: int, given: TensorInfo, dense: TensorInfo) -> None:
-    matches = (given.shape, given.dtype) == (dense.shape, dense.dtype)
-    if not matches or given.strides[1:] != dense.strides[1:] or given.strides[0] < dense.strides[0]:
-        raise FormatError(
-            f"FFmpeg needs plane {index} as {dense.shape} of {dense.dtype}, rows at least "
-            f"{dense.strides[0]} bytes apart and samples side by side; got {given.shape} of "
-            f"{given.dtype} with strides {given.strides}"
-        )
-
-
 def _empty_frame(info: FrameInfo) -> VideoFrame:
     """Return a frame of the right format and size that has no buffers yet."""
     # PyAV fixes the sizes of its planes at construction, and only then allocates; the memory that
@@ -126,9 +121,5 @@ def _empty_frame(info: FrameInfo) -> VideoFrame:
     number = native.format
     library().av_frame_unref(pointer)
     native.format, native.width, native.height = number, info.width, info.height
-    frame.colorspace, frame.color_range = info.colour.matrix, info.colour.range
-    frame.color_primaries, frame.color_trc = info.colour.primaries, info.colour.transfer
-    frame.pts = info.pts
-    if info.time_base is not None:
-        frame.time_base = info.time_base
+    set_info(frame, info)
     return frame

@@ -1,22 +1,33 @@
-"""The libavutil that PyAV itself has loaded: AVFrame's head and the few calls PyAV does not offer.
+"""The libavutil that PyAV itself has loaded: the heads of AVFrame and of the hardware contexts.
+
+Beside them stand the few calls that PyAV does not offer.
 
 PyAV keeps its ``AVFrame *`` in a C field of ``VideoFrame``. Its place is checked at the first
 use: the word before it must be the extension type's own vtable, and width, height and
-format read through it must be those that PyAV reports.
+format read through it must be those that PyAV reports. The hardware contexts are checked there too:
+a fresh one must refer to its device, and have no format yet.
 """
 
 import ctypes as c
 import functools
 import os
-import re
-from pathlib import Path
 
 import av
 from av.video.frame import VideoFrame
 
 from bridges.errors import DeviceError
 
-__all__ = ["AVFrame", "AVFrameSideData", "BufferFree", "av_error", "frame_pointer", "library"]
+__all__ = [
+    "AVBufferRef",
+    "AVFrame",
+    "AVFrameSideData",
+    "AVHWDeviceContext",
+    "AVHWFramesContext",
+    "BufferFree",
+    "av_error",
+    "frame_pointer",
+    "library",
+]
 
 SUPPORTED_MAJOR = 60
 """The libavutil major version (FFmpeg 8) whose AVFrame layout is written down below."""
@@ -56,6 +67,44 @@ class AVFrame(c.Structure):
         ("best_effort_timestamp", c.c_int64),
         ("metadata", c.c_void_p),
         ("decode_error_flags", c.c_int),
+        ("hw_frames_ctx", c.c_void_p),
+    )
+
+
+class AVBufferRef(c.Structure):
+    """``AVBufferRef`` (libavutil/buffer.h)."""
+
+    _fields_ = (("buffer", c.c_void_p), ("data", c.c_void_p), ("size", c.c_size_t))
+
+
+class AVHWDeviceContext(c.Structure):
+    """``AVHWDeviceContext`` (libavutil/hwcontext.h): one device, behind an ``AVBufferRef``."""
+
+    _fields_ = (
+        ("av_class", c.c_void_p),
+        ("type", c.c_int),
+        ("hwctx", c.c_void_p),
+        ("free", c.c_void_p),
+        ("user_opaque", c.c_void_p),
+    )
+
+
+class AVHWFramesContext(c.Structure):
+    """``AVHWFramesContext`` (libavutil/hwcontext.h): frames of one device, format and size."""
+
+    _fields_ = (
+        ("av_class", c.c_void_p),
+        ("device_ref", c.c_void_p),
+        ("device_ctx", c.c_void_p),
+        ("hwctx", c.c_void_p),
+        ("free", c.c_void_p),
+        ("user_opaque", c.c_void_p),
+        ("pool", c.c_void_p),
+        ("initial_pool_size", c.c_int),
+        ("format", c.c_int),
+        ("sw_format", c.c_int),
+        ("width", c.c_int),
+        ("height", c.c_int),
     )
 
 
@@ -84,32 +133,37 @@ def library() -> c.CDLL:
             f"PyAV {av.__version__} carries libavutil {major}, but frames can be shared only with "
             f"libavutil {SUPPORTED_MAJOR} (FFmpeg 8); install av 18.1"
         )
-    lib = c.CDLL(_loaded_path(), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+    # The linker looks for a symbol in this module's own dependencies. A search by name could find
+    # another FFmpeg in the process, such as the one in OpenCV's wheel.
+    lib = c.CDLL(av.video.frame.__file__, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     prototypes: dict[str, tuple[object, list[object]]] = {
         "av_buffer_create": (
             c.c_void_p,
             [c.c_void_p, c.c_size_t, BufferFree, c.c_void_p, c.c_int],
         ),
+        "av_buffer_ref": (c.c_void_p, [c.c_void_p]),
+        "av_buffer_unref": (None, [c.POINTER(c.c_void_p)]),
         "av_frame_copy_props": (c.c_int, [c.c_void_p, c.c_void_p]),
         "av_frame_is_writable": (c.c_int, [c.c_void_p]),
+        "av_frame_ref": (c.c_int, [c.c_void_p, c.c_void_p]),
         "av_frame_unref": (None, [c.c_void_p]),
         "av_get_pix_fmt": (c.c_int, [c.c_char_p]),
+        "av_get_pix_fmt_name": (c.c_char_p, [c.c_int]),
+        "av_hwdevice_ctx_alloc": (c.c_void_p, [c.c_int]),
+        "av_hwdevice_ctx_init": (c.c_int, [c.c_void_p]),
+        "av_hwdevice_find_type_by_name": (c.c_int, [c.c_char_p]),
+        "av_hwframe_ctx_alloc": (c.c_void_p, [c.c_void_p]),
+        "av_hwframe_ctx_init": (c.c_int, [c.c_void_p]),
+        "av_hwframe_map": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
+        "av_hwframe_transfer_data": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
         "av_strerror": (c.c_int, [c.c_int, c.c_char_p, c.c_size_t]),
     }
     for name, (result, arguments) in prototypes.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
     _check_layout()
+    _check_hardware_layout(lib)
     return lib
-
-
-def _loaded_path() -> str:
-    """Return the path of the loaded library, for the dynamic linker to hand out again."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.split(maxsplit=5)[-1]
-        if re.match(r"libavutil(-[0-9a-f]+)?\.so", Path(path).name):
-            return path
-    raise DeviceError("PyAV is imported, yet no libavutil is mapped into this process")
 
 
 _POINTER_OFFSET = object.__basicsize__ + c.sizeof(c.c_void_p)
@@ -134,6 +188,26 @@ def _check_layout() -> None:
     if found != (34, 18, frame.planes[0].buffer_ptr):
         raise DeviceError(
             f"PyAV {av.__version__} lays out VideoFrame in a way unknown to this version; "
+            "install av 18.1"
+        )
+
+
+def _check_hardware_layout(lib: c.CDLL) -> None:
+    """Compare what is read of a new device and of its frames with what libavutil sets there."""
+    kind = lib.av_hwdevice_find_type_by_name(b"drm")
+    device = c.c_void_p(lib.av_hwdevice_ctx_alloc(kind))
+    if not device:
+        return  # This libavutil was built without DRM.
+    frames = c.c_void_p(lib.av_hwframe_ctx_alloc(device))
+    address = AVBufferRef.from_address(device.value or 0).data
+    native = AVHWFramesContext.from_address(AVBufferRef.from_address(frames.value or 0).data)
+    found = native.device_ctx, native.format, native.sw_format, native.width, native.height
+    type_found = AVHWDeviceContext.from_address(address).type
+    lib.av_buffer_unref(c.byref(frames))
+    lib.av_buffer_unref(c.byref(device))
+    if (type_found, *found) != (kind, address, -1, -1, 0, 0):
+        raise DeviceError(
+            f"PyAV {av.__version__} lays out hardware contexts in a way unknown to this version; "
             "install av 18.1"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bridges import AccessMode, Colour, ColourRange, FrameInfo, MapperChain, Matrix
-from bridges.errors import ClosedError, FormatError
+from bridges.errors import ClosedError, FormatError, NoRouteError
 from bridges.formats import pixel_format
 from bridges.routes import EDGES, declared_edges, load_edges
 from tests.bridges.memories import memory_of
@@ -43,12 +44,25 @@ def equal(found, expected):
     return len(found) == len(expected) and all(map(np.array_equal, found, expected))
 
 
+def derived(source, target):
+    """Yield what the two ends make of each other: contexts of one device."""
+    with contextlib.suppress(NoRouteError):
+        yield source, source.derive(target.memory_type)
+    with contextlib.suppress(NoRouteError):
+        yield target.derive(source.memory_type), target
+
+
 class Bench:
     """One edge between two contexts, and how to look at either side."""
 
     def __init__(self, declared):
         self.source = memory_of(declared.source)
         self.target = memory_of(declared.target)
+        pairs = [
+            (one, other) for one in self.source.contexts() for other in self.target.contexts(one)
+        ]
+        pairs += [pair for one, other in pairs for pair in derived(one, other)]
+        # Not before: an edge imports the frameworks of both its ends.
         load_edges([declared.source, declared.target])
         self.edge = next(
             edge
@@ -58,15 +72,18 @@ class Bench:
         )
         assert self.edge.copies == declared.copies
         reasons = []
-        for one in self.source.contexts():
-            for other in self.target.contexts(one):
-                reason = self.edge.refusal(one, other)
-                if not reason:
-                    self.contexts = one, other
-                    self.mapper = MapperChain([self.edge], self.contexts)
-                    return
-                reasons.append(reason)
-        require(f"{declared.source.name}>{declared.target.name}".lower(), False, "; ".join(reasons))
+        for pair in pairs:
+            reason = self.edge.refusal(*pair)
+            if not reason:
+                self.contexts = pair
+                self.mapper = MapperChain([self.edge], pair)
+                return
+            reasons.append(reason)
+        require(
+            f"{declared.source.name}>{declared.target.name}".lower(),
+            False,
+            "; ".join(dict.fromkeys(reasons)),
+        )
 
     def info(self, name="rgb24", size=(64, 36)):
         """Return what a frame is, in the asked format or the first one that both sides take."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import subprocess
+import sys
 import weakref
 from fractions import Fraction
 from pathlib import Path
@@ -17,11 +19,10 @@ from av.video.frame import VideoFrame
 
 from bridges import AccessMode, Colour, ColourRange, Frame, FrameInfo, Matrix, create_mapper
 from bridges.backends.cpu import CPUContext
-from bridges.backends.ffmpeg import (
-    FFmpegContext,
+from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges.backends.ffmpeg_properties import (
     copy_properties,
     field_order,
-    frame_info,
     is_writable,
     sample_aspect_ratio,
     set_sample_aspect_ratio,
@@ -180,7 +181,7 @@ class TestFromFFmpeg:
     def test_a_plane_of_a_closed_frame(self, ffmpeg, to_cpu):
         wrapped = ffmpeg.wrap(VideoFrame(4, 4, "yuv420p"))
         wrapped.close()
-        with pytest.raises(ClosedError, match="FFmpeg (frame|tensor) was closed"):
+        with pytest.raises(ClosedError, match=r"FFmpeg (frame|tensor) was closed"):
             to_cpu.map(wrapped, READ)
 
     def test_single_tensor(self, ffmpeg, to_cpu):
@@ -536,3 +537,25 @@ class TestManyTimes:
 
         run_together(drop, range(2))
         assert {parent.closes for parent in parents} == {1}
+
+
+def test_another_ffmpeg_in_the_process_is_left_alone():
+    """OpenCV's wheel brings an FFmpeg of its own, of whatever version."""
+    code = """
+from pathlib import Path
+import cv2
+from av.video.frame import VideoFrame
+from bridges.backends.ffmpeg import FFmpegContext
+from bridges.native.libavutil import SUPPORTED_MAJOR, library
+
+maps = Path("/proc/self/maps").read_text().splitlines()
+print(len({line.split()[-1] for line in maps if "/libavutil" in line}))
+assert library().avutil_version() >> 16 == SUPPORTED_MAJOR
+assert FFmpegContext().wrap(VideoFrame(64, 36, "rgb24")).info.width == 64
+"""
+    pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "2"

@@ -11,6 +11,7 @@ import pytest
 
 from bridges import MemoryType, TensorInfo
 from bridges.backends import opencl as backend
+from bridges.backends import opencl_devices
 from bridges.backends import opencl_vendors as vendors
 from bridges.backends import probe as probes
 from bridges.backends.opencl import OpenCLContext, devices
@@ -50,8 +51,8 @@ def test_a_device_that_is_not_there_is_named(opencl: OpenCLContext, selector: st
 
 
 def test_a_machine_without_a_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(backend, "_found", lambda: ())
-    monkeypatch.setattr(backend, "wheel_library", lambda: None)
+    monkeypatch.setattr(opencl_devices, "_found", lambda: ())
+    monkeypatch.setattr(opencl_devices, "wheel_library", lambda: None)
     with pytest.raises(DeviceNotFoundError, match=r"pip install 'xtranscode\[cpu\]'"):
         OpenCLContext.create("")
     probe = backend.probe()
@@ -63,8 +64,8 @@ def test_a_machine_without_a_runtime_says_what_to_install(monkeypatch: pytest.Mo
 def test_a_runtime_that_does_not_load_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     broken = tmp_path / "libintelocl.so"
     broken.write_bytes(b"no library")
-    monkeypatch.setattr(backend, "_found", lambda: ())
-    monkeypatch.setattr(backend, "wheel_library", lambda: broken)
+    monkeypatch.setattr(opencl_devices, "_found", lambda: ())
+    monkeypatch.setattr(opencl_devices, "wheel_library", lambda: broken)
     with pytest.raises(DeviceNotFoundError, match="does not load"):
         OpenCLContext.create("")
 

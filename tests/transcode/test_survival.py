@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import transcode
-from bridges.backends.ffmpeg import chroma_location
+from bridges.backends.ffmpeg_properties import chroma_location
 from tests.assets import barcode
 from tests.assets.clips import CLIPS, SOUND
 from tests.assets.picture import luma_of, patch_values

@@ -1,4 +1,4 @@
-"""FFmpeg's frames in the contract suite."""
+"""FFmpeg's frames in the contract suite: in host memory, and of DRM_PRIME."""
 
 from __future__ import annotations
 
@@ -9,38 +9,49 @@ import numpy as np
 from bridges import MemoryType
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.edges.cpu_to_ffmpeg import held_planes
+from bridges.edges.dma_to_ffmpeg import held_frames
+from tests.bridges import drm_prime
 from tests.bridges.memories.memory import Memory
 
 
-def _array(tensor):
-    info = tensor.info
-    memory = (ctypes.c_uint8 * info.span).from_address(tensor.handle("data"))
-    return np.ndarray(info.shape, info.dtype, memory, strides=info.strides)
+def _arrays(frame):
+    if frame.tensors[0].context.hardware:
+        return drm_prime.plane_arrays(frame.tensors[0].handle("av_frame"), frame.info)
+    arrays = []
+    for tensor in frame.tensors:
+        info = tensor.info
+        memory = (ctypes.c_uint8 * info.span).from_address(tensor.handle("data"))
+        arrays.append(np.ndarray(info.shape, info.dtype, memory, strides=info.strides))
+    return arrays
 
 
 class _FFmpeg(Memory):
     memory_type = MemoryType.FFMPEG
 
     def contexts(self, other=None):
-        return [FFmpegContext()]
+        return [FFmpegContext(), FFmpegContext("drm_prime")]
 
     def frame(self, context, info, arrays, padding):
-        frame = context.allocate_frame(info)
+        if context.hardware:
+            frame = context.wrap(drm_prime.drm_prime_frame(info, padding))
+        else:
+            frame = context.allocate_frame(info)
         self.write(frame, arrays)
         return frame
 
     def read(self, frame):
-        return [_array(tensor).copy() for tensor in frame.tensors]
+        return [array.copy() for array in _arrays(frame)]
 
     def write(self, frame, arrays):
-        for tensor, samples in zip(frame.tensors, arrays, strict=True):
-            _array(tensor)[...] = samples
+        for array, samples in zip(_arrays(frame), arrays, strict=True):
+            array[...] = samples
 
     def address(self, tensor):
-        return tensor.handle("data")
+        # Each mapping of DRM_PRIME lies elsewhere.
+        return None if tensor.context.hardware else tensor.handle("data")
 
     def alive(self):
-        return held_planes()
+        return held_planes() + held_frames() + drm_prime.alive()
 
 
 MEMORY = _FFmpeg()

@@ -1,0 +1,392 @@
+"""CUDA's memory: device pointers on NVIDIA GPUs, through cuda-core.
+
+Every context has a stream of its own, which never waits for the legacy default stream nor is waited
+for by it. Work on that stream is in order with mappings; have it wait for work on other streams
+before a mapping that was written to is closed, with ``context.stream.wait(other)``.
+"""
+
+import threading
+from typing import Any
+
+import numpy as np
+from cuda.bindings import driver
+from cuda.core import Device
+
+from bridges.backends.cuda_driver import (
+    DEVICE_MEMORY,
+    LEGACY_STREAM,
+    Current,
+    absence,
+    check,
+    copy_rows,
+    cuda_errors,
+    device_names,
+    rows_of,
+)
+from bridges.backends.probe import Probe
+from bridges.context import Context
+from bridges.errors import ClosedError, DeviceNotFoundError, FormatError
+from bridges.native.dlpack import CUDA, capsule
+from bridges.tensor import MemoryType, Tensor, TensorInfo
+
+__all__ = ["CUDAContext", "CUDATensor", "create", "probe"]
+
+
+class CUDATensor(Tensor):
+    """A block of samples in a GPU's memory.
+
+    Parameters
+    ----------
+    address : int
+        Of the first sample, as the device sees it.
+    owner : object
+        What owns the memory, held for as long as this tensor or any part of it is open. A buffer of
+        cuda-core is given back in the order of the context's stream.
+    writeable : bool
+        What the array protocols tell of the samples.
+    info, context, parent, on_open, on_close
+        As for `Tensor`.
+    """
+
+    memory_type = MemoryType.CUDA
+    context: "CUDAContext"
+
+    def __init__(
+        self,
+        address: int,
+        info: TensorInfo,
+        *,
+        owner: object,
+        writeable: bool = True,
+        **tensor: Any,
+    ) -> None:
+        super().__init__(info, **tensor)
+        self._address = address
+        self._owner: object | None = owner
+        self._stream: int = self.context.stream_handle
+        self.writeable = writeable
+
+    @property
+    def owner(self) -> object:
+        """What owns the memory: hold it to have the memory outlive this tensor."""
+        return self._owner
+
+    def _handles(self) -> dict[str, Any]:
+        return {"data": self._address, "cuda_stream": self._stream}
+
+    def _part(self, info: TensorInfo, offset: int) -> "CUDATensor":
+        return CUDATensor(
+            self._address + offset,
+            info,
+            owner=self._owner,
+            writeable=self.writeable,
+            context=self.context,
+            parent=self,
+        )
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        # Version 3: the consumer waits for "stream", on which the samples become what they are.
+        return {
+            "shape": self.info.shape,
+            "typestr": self.info.dtype.str,
+            "data": (self.handle("data"), not self.writeable),
+            "strides": self.info.strides,
+            "stream": self._stream,
+            "version": 3,
+        }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return ``kDLCUDA`` and the device's ordinal."""
+        return CUDA, self.context.ordinal
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return a DLPack capsule; the consumer's stream waits for this context's.
+
+        Parameters
+        ----------
+        stream : int, optional
+            The consumer's ``CUstream``; 1 and None mean the legacy default stream, 2 the thread's,
+            and -1 that the consumer takes care of the order itself.
+        max_version, dl_device, copy
+            As the array API standard has them.
+
+        Raises
+        ------
+        BufferError
+            Another device is asked for, or the memory cannot be told of in DLPack.
+        ValueError
+            ``stream`` is 0, which the standard forbids.
+        ClosedError
+            The tensor was closed.
+        """
+        address = self.handle("data")
+        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
+            raise BufferError(
+                f"these samples are on DLPack device {self.__dlpack_device__()}, not {dl_device}; "
+                "map them to the CPU first"
+            )
+        if stream == 0:
+            raise ValueError("DLPack's stream 0 is ambiguous; pass 1, 2 or a CUstream")
+        info, owner, is_read_only = self.info, self._owner, not self.writeable
+        if copy:
+            twin = self.context.copy_of(self)
+            address, info, owner, is_read_only = twin._address, twin.info, twin.owner, False
+        lent = capsule(
+            address,
+            info,
+            owner,
+            device=self.__dlpack_device__(),
+            max_version=max_version,
+            read_only=is_read_only,
+        )
+        if stream != -1:
+            self.context.join(LEGACY_STREAM if stream is None else stream, self._stream)
+        return lent
+
+    def _release(self) -> None:
+        self._owner = None
+
+
+class CUDAContext(Context):
+    """One GPU, with a non-blocking stream of its own in the device's primary CUDA context.
+
+    Parameters
+    ----------
+    ordinal : int
+        Which device, as CUDA counts them.
+
+    Attributes
+    ----------
+    ordinal : int
+        As above.
+    device : cuda.core.Device
+        The device; of the thread that made this context.
+    stream : cuda.core.Stream
+        What mappings are in order with.
+    current : context manager
+        Makes the CUDA context the calling thread's, as launches need it.
+
+    Raises
+    ------
+    DeviceNotFoundError
+        There is no driver or no such device; the message lists those there are.
+    DeviceError
+        The device cannot be opened.
+    """
+
+    memory_type = MemoryType.CUDA
+
+    def __init__(self, ordinal: int = 0) -> None:
+        super().__init__()
+        names = device_names()
+        if not 0 <= ordinal < len(names):
+            raise DeviceNotFoundError(
+                f"no CUDA device {ordinal}; there is {'; '.join(names)}. Name one as cuda:0"
+            )
+        self.ordinal = ordinal
+        self.name = f"CUDA device {names[ordinal]}"
+        self._lock = threading.Lock()
+        previous = check(driver.cuCtxGetCurrent(), "tell the thread's context")
+        with cuda_errors(f"open {self.name}"):
+            self.device: Any = Device(ordinal)
+            self.device.set_current()
+            try:
+                self._open()
+            finally:
+                # A thread that works on another device goes on there.
+                if int(previous):
+                    driver.cuCtxSetCurrent(previous)
+
+    def _open(self) -> None:
+        native = check(driver.cuCtxGetCurrent(), "tell its context")
+        self.current = Current(native)
+        self.stream: Any = self.device.create_stream()
+        self.stream_handle = int(self.stream.handle)
+        self._memory: Any = self.device.memory_resource
+        # One event does: a stream that waits for it waits for what it recorded at that moment.
+        self._event: Any = self.stream.record()
+        self._event_handle = int(self._event.handle)
+        self._native = {
+            "cuda_device": self.ordinal,
+            "cuda_context": int(native),
+            "cuda_stream": self.stream_handle,
+        }
+
+    def _handles(self) -> dict[str, Any]:
+        return self._native
+
+    def allocate(self, info: TensorInfo) -> CUDATensor:
+        """Return a tensor in new memory of the device; the samples start undefined.
+
+        Raises
+        ------
+        FormatError
+            The layout is empty or runs backward.
+        DeviceError
+            The device has too little memory.
+        """
+        self._check_open()
+        _check_layout(info)
+        with cuda_errors(f"allocate {info.span} bytes on {self.name}"), self.current:
+            buffer = self._memory.allocate(info.span, stream=self.stream)
+        return CUDATensor(int(buffer.handle), info, owner=buffer, context=self)
+
+    def wrap(self, array: Any) -> CUDATensor:
+        """Return a tensor over an array of another library (CuPy, Numba, torch), without a copy.
+
+        Parameters
+        ----------
+        array : object
+            With ``__cuda_array_interface__``; this context's stream waits for the one it names.
+
+        Raises
+        ------
+        FormatError
+            The array is of another kind, on another device, empty, or runs backward.
+        """
+        told = getattr(array, "__cuda_array_interface__", None)
+        if told is None:
+            raise FormatError(
+                f"a CUDA tensor wraps what has __cuda_array_interface__, {type(array).__name__} "
+                "has not; see wrap_pointer"
+            )
+        address, is_read_only = told["data"]
+        info = TensorInfo(
+            tuple(told["shape"]), np.dtype(told["typestr"]), tuple(told.get("strides") or ())
+        )
+        tensor = self.wrap_pointer(address, info, owner=array, stream=told.get("stream"))
+        tensor.writeable = not is_read_only
+        return tensor
+
+    def wrap_pointer(
+        self, address: int, info: TensorInfo, *, owner: object, stream: int | None = None
+    ) -> CUDATensor:
+        """Return a tensor over memory that ``owner`` owns, without a copy.
+
+        Parameters
+        ----------
+        address : int
+            Of the first sample.
+        info : TensorInfo
+            Layout of the samples.
+        owner : object
+            Held for as long as the tensor is open.
+        stream : int, optional
+            The ``CUstream`` on which the samples are made, which this context's stream then waits
+            for; None where they are complete.
+
+        Raises
+        ------
+        FormatError
+            The layout is empty or runs backward, or the memory is not on this device.
+        """
+        self._check_open()
+        _check_layout(info)
+        kind = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        failure, ordinal = driver.cuPointerGetAttribute(kind, address)
+        if failure or ordinal != self.ordinal:
+            where = "is not CUDA's" if failure else f"is on CUDA device {ordinal}"
+            raise FormatError(f"{self.name} wraps its own memory, and {address:#x} {where}")
+        if stream is not None:
+            self.join(self.stream_handle, stream)
+        return CUDATensor(address, info, owner=owner, context=self)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"the CUDA context {self.name} was closed; make another one")
+
+    def join(self, waiting: int, working: int) -> None:
+        """Have one stream of this device wait for what was put on another one so far.
+
+        Parameters
+        ----------
+        waiting, working : int
+            ``CUstream``; neither blocks the host.
+
+        Raises
+        ------
+        DeviceError
+            One of them is no stream of this device.
+        """
+        with self._lock, self.current:
+            check(driver.cuEventRecord(self._event_handle, working), "record an event")
+            check(driver.cuStreamWaitEvent(waiting, self._event_handle, 0), "have a stream wait")
+
+    def copy_of(self, tensor: CUDATensor) -> CUDATensor:
+        """Return a dense copy of a tensor of this device, in the order of the stream.
+
+        Raises
+        ------
+        FormatError
+            The samples of a row are not side by side.
+        DeviceError
+            The device has too little memory.
+        """
+        rows, row, pitch = rows_of(tensor.info)
+        twin = self.allocate(TensorInfo(tensor.info.shape, tensor.info.dtype))
+        copy = copy_rows(
+            (DEVICE_MEMORY, tensor.handle("data"), pitch),
+            (DEVICE_MEMORY, twin.handle("data"), row),
+            rows,
+            row,
+        )
+        with self.current:
+            done = driver.cuMemcpy2DAsync(copy, self.stream_handle)
+            check(done, f"copy {twin.info.nbytes} bytes on {self.name}")
+        return twin
+
+    def close(self) -> None:
+        """Wait for the stream and let go of it; may be repeated.
+
+        Tensors that are still open stay usable: each buffer holds the stream itself.
+        """
+        if self._closed:
+            return
+        with cuda_errors(f"finish the work on {self.name}"), self.current:
+            self.stream.sync()
+        super().close()
+
+
+def _check_layout(info: TensorInfo) -> None:
+    if info.span == 0 or min(info.strides, default=0) < 0:
+        raise FormatError(
+            f"CUDA memory holds at least one sample, at strides of 0 or more, got shape "
+            f"{info.shape} with strides {info.strides}; copy an array that runs backward first"
+        )
+
+
+def create(selector: str = "") -> CUDAContext:
+    """Open a device.
+
+    Parameters
+    ----------
+    selector : str
+        Its ordinal, as in ``"0"``; empty for the first one.
+
+    Raises
+    ------
+    DeviceNotFoundError
+        There is no such device, or the selector is no number.
+    """
+    if selector and not selector.isdecimal():
+        raise DeviceNotFoundError(f"a CUDA device has a number, as in cuda:0, not {selector!r}")
+    return CUDAContext(int(selector or 0))
+
+
+def probe() -> Probe:
+    """Report the driver and the devices that it finds."""
+    reason, remedy = absence()
+    if reason:
+        return Probe("cuda", False, reason, remedy)
+    version = check(driver.cuDriverGetVersion(), "tell its version")
+    # cuda.h: 1000 times the major plus 10 times the minor version.
+    said = f"NVIDIA driver for CUDA {version // 1000}.{version % 1000 // 10}"
+    return Probe("cuda", True, said, devices=device_names())

@@ -1,0 +1,217 @@
+"""FFmpeg's frames on a device: their format in memory, their device, new frames for them."""
+
+import ctypes as c
+
+from av.video.frame import VideoFrame
+
+from bridges.errors import DeviceError, FormatError
+from bridges.formats import PixelFormat, pixel_format
+from bridges.native.drm import MODIFIER_LINEAR, modifier_name
+from bridges.native.libavutil import (
+    AVBufferRef,
+    AVFrame,
+    AVHWDeviceContext,
+    AVHWFramesContext,
+    av_error,
+    frame_pointer,
+    library,
+)
+from bridges.native.libavutil_drm import AVDRMDeviceContext, AVDRMFrameDescriptor
+
+__all__ = [
+    "HARDWARE",
+    "check",
+    "check_linear",
+    "device_reference",
+    "hardware_of",
+    "new_drm_device",
+    "new_frames_context",
+    "plane_pitches",
+    "software_format",
+    "wrap_native",
+]
+
+HARDWARE = ("cuda", "drm_prime", "vaapi")
+"""libav's names of the pixel formats that stand for memory on a device."""
+
+
+def hardware_of(frame: VideoFrame) -> str:
+    """Return the kind of device memory of a frame, one of `HARDWARE`; empty for host memory.
+
+    Raises
+    ------
+    FormatError
+        The frame is on a device of a kind that is not in `HARDWARE`.
+    """
+    name = frame.format.name
+    if name in HARDWARE:
+        return name
+    if AVFrame.from_address(frame_pointer(frame)).hw_frames_ctx:
+        raise FormatError(
+            f"a frame in {name} memory cannot be shared, only {', '.join(HARDWARE)}; "
+            "download it first, with VideoFrame.reformat"
+        )
+    return ""
+
+
+def _frames_context(native: AVFrame) -> AVHWFramesContext:
+    reference = AVBufferRef.from_address(native.hw_frames_ctx)
+    frames = AVHWFramesContext.from_address(reference.data)
+    if frames.format != native.format:
+        raise DeviceError(
+            f"a frame of format {native.format} belongs to frames of format {frames.format}; "
+            "FFmpeg lays out hardware contexts in a way unknown to this version"
+        )
+    return frames
+
+
+def software_format(frame: VideoFrame) -> PixelFormat:
+    """Return how the samples of a frame on a device lie in its memory.
+
+    Raises
+    ------
+    FormatError
+        That format is not in `bridges.formats`, or the frame tells of none.
+    """
+    native = AVFrame.from_address(frame_pointer(frame))
+    if native.hw_frames_ctx:
+        number = _frames_context(native).sw_format
+        name = library().av_get_pix_fmt_name(number)
+        return pixel_format(name.decode() if name else f"number {number}")
+    if frame.format.name == "drm_prime" and native.data[0]:
+        # Decoders of some boards (V4L2) give no frames context: the descriptor tells.
+        return AVDRMFrameDescriptor.from_address(native.data[0]).pixel_format()
+    raise FormatError(
+        f"this {frame.format.name} frame has no hw_frames_ctx that would tell its format; take "
+        "frames that a decoder or filter of FFmpeg has made"
+    )
+
+
+def plane_pitches(frame: VideoFrame, count: int) -> list[int]:
+    """Return the bytes from row to row of each plane; 0 where only the driver knows."""
+    native = AVFrame.from_address(frame_pointer(frame))
+    if frame.format.name == "drm_prime" and native.data[0]:
+        planes = AVDRMFrameDescriptor.from_address(native.data[0]).flat_planes()
+        if len(planes) != count:
+            raise FormatError(
+                f"a DRM_PRIME frame has {len(planes)} planes, its format {count}; a compression "
+                "plane can only be read by its own device"
+            )
+        return [plane.pitch for plane in planes]
+    return [max(native.linesize[index], 0) for index in range(count)]
+
+
+def check_linear(frame: VideoFrame) -> None:
+    """Refuse a DRM_PRIME frame that has an object in another layout than rows one after the other.
+
+    Raises
+    ------
+    FormatError
+        The message names the layout's modifier.
+    """
+    native = AVFrame.from_address(frame_pointer(frame))
+    descriptor = AVDRMFrameDescriptor.from_address(native.data[0])
+    for index in range(descriptor.nb_objects):
+        modifier = descriptor.objects[index].format_modifier
+        if modifier != MODIFIER_LINEAR:
+            raise FormatError(
+                f"a DRM_PRIME frame has the layout {modifier_name(modifier)}, and the CPU can read "
+                "linear ones only; have the device that made it convert or download it"
+            )
+
+
+def device_reference(frame: VideoFrame) -> int:
+    """Return the ``AVBufferRef *`` of the frame's AVHWDeviceContext; 0 where it has none.
+
+    It lives as long as ``frame`` does.
+    """
+    native = AVFrame.from_address(frame_pointer(frame))
+    return int(_frames_context(native).device_ref or 0) if native.hw_frames_ctx else 0
+
+
+def new_drm_device() -> int:
+    """Return the ``AVBufferRef *`` of a new AVHWDeviceContext for DRM that needs no device node.
+
+    Raises
+    ------
+    DeviceError
+        This FFmpeg was built without DRM.
+    """
+    lib = library()
+    device = c.c_void_p(lib.av_hwdevice_ctx_alloc(lib.av_hwdevice_find_type_by_name(b"drm")))
+    if not device.value:
+        raise DeviceError("this FFmpeg was built without DRM; install av from PyPI")
+    native = AVHWDeviceContext.from_address(AVBufferRef.from_address(device.value).data)
+    AVDRMDeviceContext.from_address(native.hwctx).fd = -1
+    return _initialised(device, lib.av_hwdevice_ctx_init(device), "open DRM").value or 0
+
+
+def new_frames_context(device: int, name: str, width: int, height: int) -> c.c_void_p:
+    """Return the ``AVBufferRef *`` of a new AVHWFramesContext for frames that others make.
+
+    Parameters
+    ----------
+    device : int
+        ``AVBufferRef *`` of an AVHWDeviceContext for DRM.
+    name : str
+        libav's name of the format in memory.
+    width, height : int
+        In pixels.
+
+    Raises
+    ------
+    DeviceError
+        FFmpeg refused.
+    """
+    lib = library()
+    frames = c.c_void_p(lib.av_hwframe_ctx_alloc(device))
+    if not frames.value:
+        raise DeviceError("FFmpeg has too little memory for a frames context")
+    native = AVHWFramesContext.from_address(AVBufferRef.from_address(frames.value).data)
+    native.format = lib.av_get_pix_fmt(b"drm_prime")
+    native.sw_format = lib.av_get_pix_fmt(name.encode())
+    native.width, native.height = width, height
+    action = f"make {name} frames of {width}x{height} in DRM_PRIME memory"
+    return _initialised(frames, lib.av_hwframe_ctx_init(frames), action)
+
+
+def _initialised(reference: c.c_void_p, code: int, action: str) -> c.c_void_p:
+    if code < 0:
+        library().av_buffer_unref(c.byref(reference))
+    check(code, action)
+    return reference
+
+
+def wrap_native(pointer: int, format_name: str) -> VideoFrame:
+    """Return a PyAV frame with a reference of its own to an ``AVFrame`` on a device.
+
+    Parameters
+    ----------
+    pointer : int
+        ``AVFrame *``.
+    format_name : str
+        Its pixel format: ``"drm_prime"``, ``"vaapi"`` or ``"cuda"``.
+
+    Raises
+    ------
+    DeviceError
+        FFmpeg could not make the reference.
+    """
+    # PyAV would allocate samples for any size but 0 x 0.
+    frame = VideoFrame(0, 0, format_name)
+    target = frame_pointer(frame)
+    library().av_frame_unref(target)
+    check(library().av_frame_ref(target, c.c_void_p(pointer)), "refer to a frame on a device")
+    return frame
+
+
+def check(code: int, action: str) -> None:
+    """Translate a return code of libavutil; ``action`` completes "FFmpeg cannot ...".
+
+    Raises
+    ------
+    DeviceError
+        The code is negative.
+    """
+    if code < 0:
+        raise DeviceError(f"FFmpeg cannot {action}: {av_error(code)}")

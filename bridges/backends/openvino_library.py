@@ -1,0 +1,53 @@
+"""Importing openvino without what it does beside: hide other runtimes, and report on its user.
+
+openvino's wheel carries its own libtbb, older than the one that Intel's OpenCL and SYCL runtimes
+for the CPU are built with. A process has one library of a name, so that the first to load decides;
+the newer one serves both.
+
+The import also reports itself to Intel, through the package ``openvino_telemetry``: it writes
+``~/intel/openvino_ga_cid`` and starts a thread that sends. openvino goes without that package where
+it cannot be imported, and the model converter too.
+"""
+
+import ctypes
+import importlib
+import sys
+from typing import Any
+
+from bridges.backends.opencl_vendors import wheel_library
+
+__all__ = ["load_openvino"]
+
+_TBB = "libtbb.so.12"
+_TELEMETRY = "openvino_telemetry"
+
+
+def load_openvino() -> Any:
+    """Return openvino, imported beside a current libtbb and without its telemetry.
+
+    What was imported before is returned as it is.
+    """
+    if "openvino" not in sys.modules:
+        _load_tbb()
+    known = sys.modules.get(_TELEMETRY)
+    # None is how the import system is told that a module is not there.
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if known is None:
+            del sys.modules[_TELEMETRY]
+        else:
+            sys.modules[_TELEMETRY] = known
+
+
+def _load_tbb() -> None:
+    """Load the libtbb of the OpenCL runtime that pip installs, where there is one."""
+    runtime = wheel_library()
+    if runtime is None or not runtime.with_name(_TBB).is_file():
+        return
+    try:
+        ctypes.CDLL(str(runtime.with_name(_TBB)))
+    except OSError:
+        # The OpenCL runtime then does not load either, and its own probe says why.
+        return

@@ -1,0 +1,1 @@
+"""The elements of this package, one file each; `bridges.element_table` finds them by name."""

@@ -1,0 +1,94 @@
+"""XRT's buffers in the contract suite; without a card, those of XRT's device without hardware."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import ctypes.util
+import functools
+import os
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from bridges import Frame, MemoryType, TensorInfo
+from bridges.backends.xrt import XRTContext, probe
+from tests.bridges.memories.memory import Memory
+from tests.helpers.require import require
+
+
+def _libraries():
+    """Return the folder that XRT's libraries are in; None where they are not installed."""
+    try:
+        ctypes.CDLL("libxrt_coreutil.so.2")
+    except OSError:
+        return None
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    paths = {Path(line.split(maxsplit=5)[-1]) for line in maps if "libxrt_coreutil" in line}
+    return paths.pop().parent
+
+
+@functools.cache
+def needs_xrt():
+    """Load XRT with its device without hardware, unless the machine is set up for another one.
+
+    XRT reads its environment once: afterwards it is as it was, and child processes see nothing.
+    """
+    libraries = _libraries()
+    if libraries is not None and "XILINX_XRT" not in os.environ:
+        home = tempfile.TemporaryDirectory()
+        atexit.register(home.cleanup)
+        Path(home.name, "lib").symlink_to(libraries)
+        settings = {"XILINX_XRT": home.name, "XCL_EMULATION_MODE": "noop"}
+        with mock.patch.dict(os.environ, settings):
+            found = probe()
+            if found.available:
+                XRTContext().close()
+    found = probe()
+    return found
+
+
+class _XRT(Memory):
+    memory_type = MemoryType.XRT
+
+    def contexts(self, other=None):
+        found = needs_xrt()
+        require("xrt", found.available, f"{found.reason}; try: {found.remedy}")
+        return [XRTContext(host_only=True), XRTContext()]
+
+    def _view(self, tensor):
+        memory = (ctypes.c_uint8 * tensor.info.span).from_address(tensor.handle("data"))
+        return np.ndarray(tensor.info.shape, tensor.info.dtype, memory, strides=tensor.info.strides)
+
+    def frame(self, context, info, arrays, padding):
+        tensors = []
+        for samples in arrays:
+            row = samples.strides[0] + padding * samples.itemsize
+            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
+            tensors.append(context.allocate(layout))
+        frame = Frame(info, tensors)
+        self.write(frame, arrays)
+        return frame
+
+    def read(self, frame):
+        for tensor in frame.tensors:
+            self._sync(tensor, 1)
+        return [self._view(tensor).copy() for tensor in frame.tensors]
+
+    def write(self, frame, arrays):
+        for tensor, samples in zip(frame.tensors, arrays, strict=True):
+            self._view(tensor)[...] = samples
+            self._sync(tensor, 0)
+
+    def _sync(self, tensor, direction):
+        library = tensor.context.xrt.library
+        handle, offset = tensor.handle("xrt_bo"), tensor.handle("offset")
+        assert library.xrtBOSync(handle, direction, tensor.info.span, offset) == 0
+
+    def address(self, tensor):
+        return tensor.handle("data")
+
+
+MEMORY = _XRT()

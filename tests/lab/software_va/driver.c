@@ -1,0 +1,174 @@
+/* The software driver itself: what libva loads, the names of its objects, what it does not do. */
+#include "software_va.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int software_va_surfaces, software_va_images, software_va_buffers, software_va_syncs;
+
+Driver *driver_of(VADriverContextP context)
+{
+    return context->pDriverData;
+}
+
+static void count(enum kind kind, int change)
+{
+    int *counters[] = { NULL, &software_va_surfaces, &software_va_images, &software_va_buffers };
+    __atomic_add_fetch(counters[kind], change, __ATOMIC_RELAXED);
+}
+
+unsigned add_slot(Driver *driver, enum kind kind, void *object)
+{
+    unsigned id = 1;
+    pthread_mutex_lock(&driver->lock);
+    while (id < MAX_SLOTS && driver->slot[id].kind != FREE)
+        id++;
+    if (id < MAX_SLOTS)
+        driver->slot[id] = (Slot){ kind, object };
+    else
+        id = 0;
+    pthread_mutex_unlock(&driver->lock);
+    if (id)
+        count(kind, 1);
+    return id;
+}
+
+static void *look_up(Driver *driver, unsigned id, enum kind kind, bool take)
+{
+    void *object = NULL;
+    pthread_mutex_lock(&driver->lock);
+    if (id < MAX_SLOTS && driver->slot[id].kind == kind) {
+        object = driver->slot[id].object;
+        if (take)
+            driver->slot[id] = (Slot){ FREE, NULL };
+    }
+    pthread_mutex_unlock(&driver->lock);
+    if (object && take)
+        count(kind, -1);
+    return object;
+}
+
+void *find_slot(Driver *driver, unsigned id, enum kind kind)
+{
+    return look_up(driver, id, kind, false);
+}
+
+void *take_slot(Driver *driver, unsigned id, enum kind kind)
+{
+    return look_up(driver, id, kind, true);
+}
+
+/* What is still there at the end stays there: the tests count it. */
+static VAStatus terminate(VADriverContextP context)
+{
+    pthread_mutex_destroy(&driver_of(context)->lock);
+    free(driver_of(context));
+    context->pDriverData = NULL;
+    return VA_STATUS_SUCCESS;
+}
+
+static VAStatus query_config_profiles(VADriverContextP context, VAProfile *list, int *count)
+{
+    *count = 0;
+    return VA_STATUS_SUCCESS;
+}
+
+static VAStatus query_config_entrypoints(VADriverContextP context, VAProfile profile,
+                                         VAEntrypoint *list, int *count)
+{
+    *count = 0;
+    return VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
+}
+
+static VAStatus get_config_attributes(VADriverContextP context, VAProfile profile,
+                                      VAEntrypoint entrypoint, VAConfigAttrib *list, int count)
+{
+    for (int i = 0; i < count; i++)
+        list[i].value = VA_ATTRIB_NOT_SUPPORTED;
+    return VA_STATUS_SUCCESS;
+}
+
+static VAStatus create_config(VADriverContextP context, VAProfile profile, VAEntrypoint entrypoint,
+                              VAConfigAttrib *list, int count, VAConfigID *id)
+{
+    return VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
+}
+
+static VAStatus destroy_config(VADriverContextP context, VAConfigID id)
+{
+    return VA_STATUS_ERROR_INVALID_CONFIG;
+}
+
+static VAStatus query_config_attributes(VADriverContextP context, VAConfigID id,
+                                        VAProfile *profile, VAEntrypoint *entrypoint,
+                                        VAConfigAttrib *list, int *count)
+{
+    return VA_STATUS_ERROR_INVALID_CONFIG;
+}
+
+static VAStatus unimplemented(void)
+{
+    return VA_STATUS_ERROR_UNIMPLEMENTED;
+}
+
+/* libva loads no driver that leaves one of these out. Each is only told that it is not there, and
+ * a function that takes no argument may be called with any on the machines that VA-API is for. */
+#define NOT_OFFERED(table, name) (table)->name = (void *)unimplemented
+
+static void offer_nothing_else(struct VADriverVTable *table)
+{
+    NOT_OFFERED(table, vaCreateContext);
+    NOT_OFFERED(table, vaDestroyContext);
+    NOT_OFFERED(table, vaCreateBuffer);
+    NOT_OFFERED(table, vaBufferSetNumElements);
+    NOT_OFFERED(table, vaDestroyBuffer);
+    NOT_OFFERED(table, vaBeginPicture);
+    NOT_OFFERED(table, vaRenderPicture);
+    NOT_OFFERED(table, vaEndPicture);
+    NOT_OFFERED(table, vaPutSurface);
+    NOT_OFFERED(table, vaSetImagePalette);
+    NOT_OFFERED(table, vaQuerySubpictureFormats);
+    NOT_OFFERED(table, vaCreateSubpicture);
+    NOT_OFFERED(table, vaDestroySubpicture);
+    NOT_OFFERED(table, vaSetSubpictureImage);
+    NOT_OFFERED(table, vaSetSubpictureChromakey);
+    NOT_OFFERED(table, vaSetSubpictureGlobalAlpha);
+    NOT_OFFERED(table, vaAssociateSubpicture);
+    NOT_OFFERED(table, vaDeassociateSubpicture);
+    NOT_OFFERED(table, vaQueryDisplayAttributes);
+    NOT_OFFERED(table, vaGetDisplayAttributes);
+    NOT_OFFERED(table, vaSetDisplayAttributes);
+}
+
+EXPORTED VAStatus __vaDriverInit_1_0(VADriverContextP context)
+{
+    Driver *driver = calloc(1, sizeof *driver);
+    const char *modifier = getenv("SOFTWARE_VA_MODIFIER");
+    if (!driver)
+        return VA_STATUS_ERROR_ALLOCATION_FAILED;
+    pthread_mutex_init(&driver->lock, NULL);
+    driver->no_derive = getenv("SOFTWARE_VA_NO_DERIVE");
+    driver->no_export = getenv("SOFTWARE_VA_NO_EXPORT");
+    driver->shadow = getenv("SOFTWARE_VA_SHADOW");
+    driver->read_only = getenv("SOFTWARE_VA_READ_ONLY");
+    driver->modifier = modifier ? strtoull(modifier, NULL, 0) : 0;
+    context->pDriverData = driver;
+    context->version_major = VA_MAJOR_VERSION;
+    context->version_minor = VA_MINOR_VERSION;
+    context->max_profiles = context->max_entrypoints = context->max_attributes = 1;
+    context->max_image_formats = format_count;
+    context->max_subpic_formats = context->max_display_attributes = 1;
+    context->str_vendor = "xtranscode software driver for tests (memfd)";
+    struct VADriverVTable *table = context->vtable;
+    table->vaTerminate = terminate;
+    table->vaQueryConfigProfiles = query_config_profiles;
+    table->vaQueryConfigEntrypoints = query_config_entrypoints;
+    table->vaGetConfigAttributes = get_config_attributes;
+    table->vaCreateConfig = create_config;
+    table->vaDestroyConfig = destroy_config;
+    table->vaQueryConfigAttributes = query_config_attributes;
+    offer_surfaces(table);
+    offer_images(table);
+    offer_nothing_else(table);
+    return VA_STATUS_SUCCESS;
+}

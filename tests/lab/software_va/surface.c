@@ -1,0 +1,281 @@
+/* Surfaces of the software driver: made, taken in and handed out as DRM PRIME handles. */
+#define _GNU_SOURCE
+#include "software_va.h"
+
+#include <drm_fourcc.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <va/va_drmcommon.h>
+
+static void free_memory(Memory *memory)
+{
+    for (unsigned i = 0; i < memory->objects; i++) {
+        if (memory->object[i].data)
+            munmap(memory->object[i].data, memory->object[i].size);
+        if (memory->object[i].fd >= 0)
+            close(memory->object[i].fd);
+    }
+    free(memory);
+}
+
+void memory_release(Driver *driver, Memory *memory)
+{
+    pthread_mutex_lock(&driver->lock);
+    unsigned left = --memory->users;
+    pthread_mutex_unlock(&driver->lock);
+    if (!left)
+        free_memory(memory);
+}
+
+static bool open_object(Object *object, int fd, size_t size)
+{
+    void *data = fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    object->fd = fd;
+    object->size = size;
+    object->data = data == MAP_FAILED ? NULL : data;
+    return object->data;
+}
+
+static bool make_memory(Memory *memory)
+{
+    size_t size = lay_out(memory->format, memory->width, memory->height, memory->pitch,
+                          memory->offset);
+    int fd = memfd_create("software VA surface", MFD_CLOEXEC);
+    memory->objects = 1;
+    if (fd >= 0 && ftruncate(fd, size)) {
+        close(fd);
+        fd = -1;
+    }
+    return open_object(&memory->object[0], fd, size);
+}
+
+/* Planes come in one layer or in several, in any objects, but each within its own. */
+static VAStatus import_memory(Memory *memory, const VADRMPRIMESurfaceDescriptor *from)
+{
+    unsigned plane = 0;
+    if (from->num_objects < 1 || from->num_objects > MAX_OBJECTS || from->num_layers > 4)
+        return VA_STATUS_ERROR_INVALID_PARAMETER;
+    for (unsigned i = 0; i < from->num_objects; i++) {
+        if (from->objects[i].drm_format_modifier != DRM_FORMAT_MOD_LINEAR)
+            return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
+        memory->objects = i + 1;
+        int fd = fcntl(from->objects[i].fd, F_DUPFD_CLOEXEC, 0);
+        if (!open_object(&memory->object[i], fd, from->objects[i].size))
+            return VA_STATUS_ERROR_ALLOCATION_FAILED;
+    }
+    for (unsigned layer = 0; layer < from->num_layers; layer++)
+        for (unsigned i = 0; i < from->layers[layer].num_planes && i < 4; i++, plane++) {
+            uint32_t index = from->layers[layer].object_index[i];
+            uint32_t offset = from->layers[layer].offset[i], pitch = from->layers[layer].pitch[i];
+            if (plane >= memory->format->planes || index >= from->num_objects)
+                return VA_STATUS_ERROR_INVALID_PARAMETER;
+            unsigned bytes = row_bytes(memory->format, plane, memory->width);
+            uint64_t before = (uint64_t)pitch
+                              * (plane_rows(memory->format, plane, memory->height) - 1);
+            if (pitch < bytes || offset + before + bytes > memory->object[index].size)
+                return VA_STATUS_ERROR_INVALID_PARAMETER;
+            memory->index[plane] = index;
+            memory->offset[plane] = offset;
+            memory->pitch[plane] = pitch;
+        }
+    return plane == memory->format->planes ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_PARAMETER;
+}
+
+static VAStatus create_surface(Driver *driver, const Format *format, unsigned width,
+                               unsigned height, const VADRMPRIMESurfaceDescriptor *from,
+                               VASurfaceID *id)
+{
+    VAStatus status = VA_STATUS_ERROR_ALLOCATION_FAILED;
+    Memory *memory = calloc(1, sizeof *memory);
+    if (!memory)
+        return status;
+    *memory = (Memory){ .users = 1, .format = format, .width = width, .height = height };
+    if (from)
+        status = import_memory(memory, from);
+    else if (make_memory(memory))
+        status = VA_STATUS_SUCCESS;
+    if (status == VA_STATUS_SUCCESS && !(*id = add_slot(driver, SURFACE, memory)))
+        status = VA_STATUS_ERROR_MAX_NUM_EXCEEDED;
+    if (status != VA_STATUS_SUCCESS)
+        free_memory(memory);
+    return status;
+}
+
+static VAStatus destroy_surfaces(VADriverContextP context, VASurfaceID *ids, int count)
+{
+    VAStatus status = VA_STATUS_SUCCESS;
+    for (int i = 0; i < count; i++) {
+        Memory *memory = take_slot(driver_of(context), ids[i], SURFACE);
+        if (memory)
+            memory_release(driver_of(context), memory);
+        else
+            status = VA_STATUS_ERROR_INVALID_SURFACE;
+    }
+    return status;
+}
+
+static const Format *default_format(unsigned rt_format)
+{
+    for (unsigned i = 0; i < format_count; i++)
+        if (formats[i].rt_format == rt_format)
+            return &formats[i];
+    return NULL;
+}
+
+static VAStatus create_surfaces2(VADriverContextP context, unsigned rt_format, unsigned width,
+                                 unsigned height, VASurfaceID *ids, unsigned count,
+                                 VASurfaceAttrib *attributes, unsigned attribute_count)
+{
+    const Format *format = default_format(rt_format);
+    const VADRMPRIMESurfaceDescriptor *from = NULL;
+    uint32_t memory_type = VA_SURFACE_ATTRIB_MEM_TYPE_VA;
+    for (unsigned i = 0; i < attribute_count; i++) {
+        if (attributes[i].type == VASurfaceAttribPixelFormat)
+            format = find_format(attributes[i].value.value.i);
+        else if (attributes[i].type == VASurfaceAttribMemoryType)
+            memory_type = attributes[i].value.value.i;
+        else if (attributes[i].type == VASurfaceAttribExternalBufferDescriptor)
+            from = attributes[i].value.value.p;
+    }
+    if (!format || format->rt_format != rt_format)
+        return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
+    if (!width || !height || width > 16384 || height > 16384)
+        return VA_STATUS_ERROR_RESOLUTION_NOT_SUPPORTED;
+    if (memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_VA
+        && memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2)
+        return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
+    if (memory_type == VA_SURFACE_ATTRIB_MEM_TYPE_VA)
+        from = NULL;
+    else if (!from)
+        return VA_STATUS_ERROR_INVALID_PARAMETER;
+    for (unsigned i = 0; i < count; i++) {
+        VAStatus status = create_surface(driver_of(context), format, width, height,
+                                         from ? &from[i] : NULL, &ids[i]);
+        if (status != VA_STATUS_SUCCESS) {
+            destroy_surfaces(context, ids, i);
+            return status;
+        }
+    }
+    return VA_STATUS_SUCCESS;
+}
+
+static VAStatus create_surfaces(VADriverContextP context, int width, int height, int rt_format,
+                                int count, VASurfaceID *ids)
+{
+    return create_surfaces2(context, rt_format, width, height, ids, count, NULL, 0);
+}
+
+static void set_integer(VASurfaceAttrib *attribute, VASurfaceAttribType type, uint32_t settable,
+                        int32_t value)
+{
+    *attribute = (VASurfaceAttrib){ type, VA_SURFACE_ATTRIB_GETTABLE | settable,
+                                    { .type = VAGenericValueTypeInteger, .value.i = value } };
+}
+
+static VAStatus query_surface_attributes(VADriverContextP context, VAConfigID config,
+                                         VASurfaceAttrib *list, unsigned *count)
+{
+    unsigned needed = format_count + 4;
+    if (list && *count < needed)
+        return VA_STATUS_ERROR_MAX_NUM_EXCEEDED;
+    *count = needed;
+    if (!list)
+        return VA_STATUS_SUCCESS;
+    for (unsigned i = 0; i < format_count; i++)
+        set_integer(list++, VASurfaceAttribPixelFormat, VA_SURFACE_ATTRIB_SETTABLE,
+                    formats[i].image.fourcc);
+    set_integer(list++, VASurfaceAttribMemoryType, VA_SURFACE_ATTRIB_SETTABLE,
+                VA_SURFACE_ATTRIB_MEM_TYPE_VA | VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2);
+    set_integer(list++, VASurfaceAttribMaxWidth, 0, 16384);
+    set_integer(list++, VASurfaceAttribMaxHeight, 0, 16384);
+    *list = (VASurfaceAttrib){ VASurfaceAttribExternalBufferDescriptor, VA_SURFACE_ATTRIB_SETTABLE,
+                               { .type = VAGenericValueTypePointer } };
+    return VA_STATUS_SUCCESS;
+}
+
+static VAStatus sync_surface(VADriverContextP context, VASurfaceID id)
+{
+    if (!find_slot(driver_of(context), id, SURFACE))
+        return VA_STATUS_ERROR_INVALID_SURFACE;
+    __atomic_add_fetch(&software_va_syncs, 1, __ATOMIC_RELAXED);
+    return VA_STATUS_SUCCESS;
+}
+
+static VAStatus query_surface_status(VADriverContextP context, VASurfaceID id,
+                                     VASurfaceStatus *status)
+{
+    *status = VASurfaceReady;
+    return find_slot(driver_of(context), id, SURFACE) ? VA_STATUS_SUCCESS
+                                                      : VA_STATUS_ERROR_INVALID_SURFACE;
+}
+
+/* The kernel holds the descriptor to the access asked for: the memfd is opened anew with it. */
+static int open_read_only(int fd)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static void describe_layers(const Memory *memory, uint32_t flags, VADRMPRIMESurfaceDescriptor *to)
+{
+    bool separate = flags & VA_EXPORT_SURFACE_SEPARATE_LAYERS;
+    to->num_layers = separate ? memory->format->planes : 1;
+    for (unsigned plane = 0; plane < memory->format->planes; plane++) {
+        unsigned layer = separate ? plane : 0, i = separate ? 0 : plane;
+        to->layers[layer].drm_format = separate ? memory->format->plane[plane].drm
+                                                : memory->format->drm;
+        to->layers[layer].num_planes = i + 1;
+        to->layers[layer].object_index[i] = memory->index[plane];
+        to->layers[layer].offset[i] = memory->offset[plane];
+        to->layers[layer].pitch[i] = memory->pitch[plane];
+    }
+}
+
+static VAStatus export_surface_handle(VADriverContextP context, VASurfaceID id,
+                                      uint32_t memory_type, uint32_t flags, void *descriptor)
+{
+    const Memory *memory = find_slot(driver_of(context), id, SURFACE);
+    VADRMPRIMESurfaceDescriptor *to = descriptor;
+    bool writes = !driver_of(context)->read_only || (flags & VA_EXPORT_SURFACE_WRITE_ONLY);
+    if (driver_of(context)->no_export)
+        return VA_STATUS_ERROR_UNIMPLEMENTED;
+    if (!memory)
+        return VA_STATUS_ERROR_INVALID_SURFACE;
+    if (memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2)
+        return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
+    memset(to, 0, sizeof *to);
+    to->fourcc = memory->format->image.fourcc;
+    to->width = memory->width;
+    to->height = memory->height;
+    for (unsigned i = 0; i < memory->objects; i++) {
+        int fd = writes ? fcntl(memory->object[i].fd, F_DUPFD_CLOEXEC, 0)
+                        : open_read_only(memory->object[i].fd);
+        if (fd < 0) {
+            while (i--)
+                close(to->objects[i].fd);
+            return VA_STATUS_ERROR_ALLOCATION_FAILED;
+        }
+        to->objects[i].fd = fd;
+        to->objects[i].size = memory->object[i].size;
+        to->objects[i].drm_format_modifier = driver_of(context)->modifier;
+        to->num_objects = i + 1;
+    }
+    describe_layers(memory, flags, to);
+    return VA_STATUS_SUCCESS;
+}
+
+void offer_surfaces(struct VADriverVTable *table)
+{
+    table->vaCreateSurfaces = create_surfaces;
+    table->vaCreateSurfaces2 = create_surfaces2;
+    table->vaDestroySurfaces = destroy_surfaces;
+    table->vaQuerySurfaceAttributes = query_surface_attributes;
+    table->vaSyncSurface = sync_surface;
+    table->vaQuerySurfaceStatus = query_surface_status;
+    table->vaExportSurfaceHandle = export_surface_handle;
+}

@@ -1,0 +1,1 @@
+"""Tests of the samples: each is run as people run it."""
