@@ -6,6 +6,7 @@ are made as the tests make them. The peer of an edge that copies is ``memcpy`` o
     python benchmarks/edges.py [--times 2000] [--only CPU] [--json FILE]
 """
 
+import itertools
 import json
 import platform
 import statistics
@@ -29,10 +30,21 @@ sys.path.insert(0, str(ROOT))
 
 from _pytest.outcomes import Skipped  # noqa: E402
 
-from bridges import AccessMode, Colour, FrameInfo, MapperChain, MemoryType, create_mapper  # noqa: E402
+from bridges import (  # noqa: E402
+    AccessMode,
+    Colour,
+    Frame,
+    FrameInfo,
+    MapperCache,
+    MapperChain,
+    MemoryType,
+    create_mapper,
+)
+from bridges.backends.cpu import CPUContext  # noqa: E402
+from bridges.backends.probe import open_context  # noqa: E402
 from bridges.formats import pixel_format  # noqa: E402
-from bridges.routes import EDGES, Declaration, declared_edges, load_edges  # noqa: E402
-from tests.bridges.memories import memory_of  # noqa: E402
+from bridges.routes import Declaration, declared_edges, find_route  # noqa: E402
+from tests.bridges.edge_bench import EdgeBench  # noqa: E402
 
 FORMATS = ("rgb24", "bgra", "nv12", "gray")
 TARGET_MICROSECONDS = {MemoryType.GSTREAMER: 30}
@@ -66,31 +78,16 @@ def native(tensor: Any) -> None:
         return
 
 
-def find(declared: Declaration) -> tuple[Any, MapperChain]:
-    """Return the source's memory and a mapper over one edge, or skip."""
-    source, target = memory_of(declared.source), memory_of(declared.target)
-    load_edges([declared.source, declared.target])
-    edge = next(
-        edge
-        for edge in EDGES
-        if (edge.source, edge.target, edge.function.__name__)
-        == (declared.source, declared.target, declared.name)
-    )
-    reasons = []
-    for one in source.contexts():
-        for other in target.contexts(one):
-            reason = edge.refusal(one, other)
-            if not reason:
-                return (source, target, one), MapperChain([edge], [one, other])
-            reasons.append(reason)
-    raise Skipped("; ".join(reasons))
-
-
 def measure(declared: Declaration, times: int) -> dict[str, Any]:
-    (source, target, context), mapper = find(declared)
-    info = next(info for info in map(info_of, FORMATS) if source.takes(info) and target.takes(info))
+    bench = EdgeBench(declared)
+    mapper = bench.mapper
+    info = next(
+        info
+        for info in map(info_of, FORMATS)
+        if bench.source.takes(info) and bench.target.takes(info)
+    )
     arrays = [np.ones(plane.shape, plane.dtype) for plane in info.planes]
-    frame = source.frame(context, info, arrays, 0)
+    frame = bench.source.frame(bench.contexts[0], info, arrays, 0)
 
     def hop() -> None:
         with mapper.map(frame, AccessMode.READ) as mapped:
@@ -115,44 +112,38 @@ def measure(declared: Declaration, times: int) -> dict[str, Any]:
     return result
 
 
-def chain_of_three(times: int) -> dict[str, Any]:
-    """Map FFmpeg > CPU > OpenCL > CPU afresh, and the last three hops of a chain from a cache."""
-    from bridges.backends.cpu import CPUContext
-    from bridges.backends.ffmpeg import FFmpegContext
-    from bridges.backends.opencl import OpenCLContext
-
-    ffmpeg, cpu, opencl = FFmpegContext(), CPUContext(), OpenCLContext.create()
+def chains(times: int) -> dict[str, Any]:
+    """Map along three hops: afresh from FFmpeg, and from a cache for memory that comes again."""
+    ffmpeg, opencl = open_context(MemoryType.FFMPEG), open_context(MemoryType.OPENCL)
     info = info_of("rgb24")
     results = {}
-    there = create_mapper([ffmpeg, opencl])
-    back = create_mapper([opencl, cpu])
+    there, back = create_mapper([ffmpeg, opencl]), create_mapper([opencl, CPUContext()])
     frame = ffmpeg.allocate_frame(info)
 
-    def fresh() -> None:
+    def afresh() -> None:
         with (
             there.map(frame, AccessMode.READ) as mapped,
             back.map(mapped, AccessMode.READ) as seen,
         ):
             native(seen.tensors[0])
 
-    results["FFmpeg > CPU > OpenCL > CPU, afresh"] = round(microseconds(fresh, times), 2)
-    host = memory_of(MemoryType.CPU).frame(
-        cpu, info, [np.ones(plane.shape, plane.dtype) for plane in info.planes], 0
-    )
-    for name, ends in three_hops(cpu, opencl).items():
-        with create_mapper(ends, cache=8) as cached:
+    results["FFmpeg > CPU > OpenCL > CPU, afresh"] = round(microseconds(afresh, times), 2)
+    umat = open_context(MemoryType.OPENCV_UMAT)
+    ends = [umat, umat.derive(MemoryType.OPENCL), CPUContext(), open_context(MemoryType.OPENVINO)]
+    ours = Frame(info, [umat.allocate(plane) for plane in info.planes])
+    # Three hops on purpose: a mapper would leave OpenCL out.
+    route = [hop for pair in itertools.pairwise(ends) for hop in find_route(pair)]
+    with MapperCache(MapperChain(route, ends), 8) as cached:
 
-            def warm(cached: Any = cached) -> None:
-                with cached.map(host, AccessMode.READ) as mapped:
-                    native(mapped.tensors[0])
+        def warm() -> None:
+            with cached.map(ours, AccessMode.READ) as mapped:
+                native(mapped.tensors[0])
 
-            results[f"{name}, cache warm"] = round(microseconds(warm, times), 2)
-            results[f"{name}, hit rate"] = round(cached.statistics.hit_rate, 4)
+        stops = cached.explain().partition("  ")[0]
+        results[f"{stops}, cache warm"] = round(microseconds(warm, times), 2)
+        results[f"{stops}, bytes copied"] = cached.audit.bytes_copied
+        results["hit rate"] = round(cached.statistics.hit_rate, 4)
     return results
-
-
-def three_hops(cpu: Any, opencl: Any) -> dict[str, list[Any]]:
-    return {"CPU > OpenCL": [cpu, opencl]}
 
 
 def import_milliseconds() -> float:
@@ -206,7 +197,7 @@ def main(times: int, only: str, path: Path | None) -> None:
     """Measure every edge, chains, and the import."""
     edges: dict[str, Any] = {}
     for declared in declared_edges():
-        name = f"{declared} ({'copies' if declared.copies else 'zero-copy'})"
+        name = f"{declared} ({'copies' if declared.copies else 'zero-copy'}, {declared.name})"
         if only.lower() not in name.lower():
             continue
         try:
@@ -223,7 +214,7 @@ def main(times: int, only: str, path: Path | None) -> None:
         "machine": platform.processor() or platform.machine(),
         "versions": versions(),
         "edges": edges,
-        "chains": chain_of_three(times),
+        "chains": chains(times),
         "import_milliseconds": import_milliseconds(),
     }
     show(results)

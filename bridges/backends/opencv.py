@@ -81,7 +81,8 @@ def check_mat(info: TensorInfo) -> None:
 def mat_type(info: TensorInfo) -> int:
     """Return OpenCV's number for one element of a checked layout, such as ``cv2.CV_8UC3``."""
     channels = info.shape[2] if len(info.shape) == 3 else 1
-    return cv2.CV_MAKETYPE(_DEPTHS[info.dtype], channels)
+    number: int = cv2.CV_MAKETYPE(_DEPTHS[info.dtype], channels)
+    return number
 
 
 def seen_for(access: AccessMode, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
