@@ -5,28 +5,57 @@ one picture. A mapper made by `create_mapper` shows the same samples through ano
 Importing this package loads no framework, not even NumPy.
 """
 
+from bridges.backends.probe import open_context
 from bridges.context import Context
 from bridges.errors import XTranscodeError
-from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix, MediaFrame
+from bridges.frame import (
+    AudioFrame,
+    Colour,
+    ColourRange,
+    Frame,
+    FrameInfo,
+    Matrix,
+    MediaFrame,
+    TensorFrame,
+)
 from bridges.mapper import MapperChain, MemoryMapper, create_mapper
 from bridges.mapper_cache import MapperCache
+from bridges.media import (
+    AudioInfo,
+    DataType,
+    ImageFormat,
+    ImageInfo,
+    ImageLayout,
+    MediaType,
+    TensorsInfo,
+)
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
 __all__ = [
     "AccessMode",
+    "AudioFrame",
+    "AudioInfo",
     "Colour",
     "ColourRange",
     "Context",
+    "DataType",
     "Frame",
     "FrameInfo",
+    "ImageFormat",
+    "ImageInfo",
+    "ImageLayout",
     "MapperCache",
     "MapperChain",
     "Matrix",
     "MediaFrame",
+    "MediaType",
     "MemoryMapper",
     "MemoryType",
     "Tensor",
+    "TensorFrame",
     "TensorInfo",
+    "TensorsInfo",
     "XTranscodeError",
     "create_mapper",
+    "open_context",
 ]
