@@ -81,7 +81,7 @@ def _remember_verbose(ctx: click.Context, _param: click.Parameter, wanted: bool)
     type=DEVICE,
     default="auto",
     show_default=True,
-    help="Where kernels run: auto, cpu, opencl[:platform[:device]] ...",
+    help="Where kernels run: auto, cpu, opencl[:platform[:device]], sycl[:filter], cuda[:n].",
 )
 @click.option(
     "--verify",

@@ -124,7 +124,11 @@ class KernelStep:
                 stack.callback(source.close)
                 writable = target
                 if self.writer is not None:
-                    writable = stack.enter_context(self.writer.map(target, AccessMode.WRITE))
+                    # Kernels leave the other planes alone: mapped for WRITE by an edge that copies,
+                    # they would come back undefined.
+                    written = self.writer.map(target.tensors[0], AccessMode.WRITE)
+                    stack.callback(written.close)
+                    writable = Frame(carrier, [written, *target.tensors[1:]])
                 self._runtime.run(self._kernel, source, writable, **self._parameters)
             result = give_to_ffmpeg(target)
         except BaseException:

@@ -1,10 +1,13 @@
 """Choosing where kernels run. Nothing falls back silently."""
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 
+from bridges.backends.probe import open_context
 from bridges.device import DeviceName
-from bridges.errors import DeviceNotFoundError
+from bridges.errors import DeviceNotFoundError, NoRouteError
 from bridges.kernels import Runtime, create_runtime
+from bridges.tensor import MemoryType
 
 __all__ = ["ChosenRuntime", "choose_runtime"]
 
@@ -32,22 +35,30 @@ def choose_runtime(device: str) -> ChosenRuntime:
     ----------
     device : str
         ``"auto"`` takes the best OpenCL device, a GPU before a CPU, or else NumPy on the host;
-        ``"cpu"`` is NumPy; ``"opencl[:platform[:device]]"`` is that device and no other.
+        ``"cpu"`` is NumPy; ``"opencl[:platform[:device]]"``, ``"sycl[:filter]"`` and
+        ``"cuda[:n]"`` are that device and no other. Of the SYCL devices that a filter leaves, the
+        best whose driver compiles kernels is taken.
 
     Raises
     ------
     DeviceNotFoundError
         The device is not on this machine, or kernels cannot run on its kind yet.
+    NoRouteError
+        The driver that was named for the device compiles no kernels.
     """
     name = DeviceName.parse(device)
     if name.kind == "cpu":
         return _numpy("")
     if name.kind == "opencl":
         return _opencl(name.selector, "")
+    if name.kind == "cuda":
+        return _named(name, MemoryType.CUDA)
+    if name.kind == "sycl":
+        return _sycl(name)
     if name.kind != "auto":
         raise DeviceNotFoundError(
-            f"device {device!r}: kernels run on OpenCL devices and on the host so far; "
-            "say --device opencl, cpu or auto"
+            f"device {device!r}: kernels run on OpenCL, SYCL and CUDA devices and on the host "
+            "so far; say --device opencl, sycl, cuda, cpu or auto"
         )
     try:
         return _opencl("", "auto")
@@ -62,6 +73,25 @@ def _opencl(selector: str, why: str) -> ChosenRuntime:
     if why and context.device.kind != "gpu":
         why += ": no GPU found"
     return ChosenRuntime(create_runtime(context), _describe(f"opencl: {context.name}", why))
+
+
+def _named(name: DeviceName, memory_type: MemoryType) -> ChosenRuntime:
+    runtime = create_runtime(open_context(memory_type, name.selector))
+    return ChosenRuntime(runtime, f"{name.kind}: {runtime.name.partition(': ')[2]}")
+
+
+def _sycl(name: DeviceName) -> ChosenRuntime:
+    try:
+        return _named(name, MemoryType.SYCL)
+    except NoRouteError:
+        # Level Zero comes first where a device has both drivers, and compiles no kernels.
+        by_opencl = replace(name, selector=f"opencl:{name.selector}")
+        chosen = None
+        with contextlib.suppress(DeviceNotFoundError):
+            chosen = _named(by_opencl, MemoryType.SYCL)
+        if chosen is None:
+            raise
+    return replace(chosen, description=f"{chosen.description}, the best that compiles kernels")
 
 
 def _numpy(why: str) -> ChosenRuntime:

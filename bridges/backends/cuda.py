@@ -23,6 +23,8 @@ from bridges.backends.cuda_driver import (
     device_names,
     rows_of,
 )
+from bridges.backends.host_array import array_at
+from bridges.backends.layout import check_samples
 from bridges.backends.probe import Probe
 from bridges.context import Context
 from bridges.errors import ClosedError, DeviceNotFoundError, FormatError
@@ -140,12 +142,9 @@ class CUDATensor(Tensor):
             twin = self.context.copy_of(self)
             address, info, owner, is_read_only = twin._address, twin.info, twin.owner, False
         lent = capsule(
-            address,
-            info,
-            owner,
+            array_at(address, info, owner=owner, writeable=not is_read_only),
             device=self.__dlpack_device__(),
             max_version=max_version,
-            read_only=is_read_only,
         )
         if stream != -1:
             self.context.join(LEGACY_STREAM if stream is None else stream, self._stream)
@@ -234,7 +233,7 @@ class CUDAContext(Context):
             The device has too little memory.
         """
         self._check_open()
-        _check_layout(info)
+        check_samples("CUDA memory", info)
         with cuda_errors(f"allocate {info.span} bytes on {self.name}"), self.current:
             buffer = self._memory.allocate(info.span, stream=self.stream)
         return CUDATensor(int(buffer.handle), info, owner=buffer, context=self)
@@ -289,7 +288,7 @@ class CUDAContext(Context):
             The layout is empty or runs backward, or the memory is not on this device.
         """
         self._check_open()
-        _check_layout(info)
+        check_samples("CUDA memory", info)
         kind = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
         failure, ordinal = driver.cuPointerGetAttribute(kind, address)
         if failure or ordinal != self.ordinal:
@@ -353,14 +352,6 @@ class CUDAContext(Context):
         with cuda_errors(f"finish the work on {self.name}"), self.current:
             self.stream.sync()
         super().close()
-
-
-def _check_layout(info: TensorInfo) -> None:
-    if info.span == 0 or min(info.strides, default=0) < 0:
-        raise FormatError(
-            f"CUDA memory holds at least one sample, at strides of 0 or more, got shape "
-            f"{info.shape} with strides {info.strides}; copy an array that runs backward first"
-        )
 
 
 def create(selector: str = "") -> CUDAContext:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from bridges.backends.dma_allocator import Allocator, allocators
 from bridges.backends.dma_descriptor import FileDescriptor, dma_errors, open_descriptors
-from bridges.backends.probe import Probe
+from bridges.backends.layout import check_linear, check_samples
+from bridges.backends.probe import BACKENDS, Probe
 from bridges.context import Context
 from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, FormatError
 from bridges.native.drm import (
@@ -23,7 +24,6 @@ from bridges.native.drm import (
     DMA_BUF_SYNC_WRITE,
     MODIFIER_LINEAR,
     dma_buf_sync,
-    modifier_name,
 )
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
@@ -31,7 +31,6 @@ __all__ = [
     "DMAContext",
     "DMATensor",
     "FileDescriptor",
-    "check_linear",
     "cpu_access",
     "create",
     "dma_errors",
@@ -41,6 +40,7 @@ __all__ = [
     "synchronisation",
 ]
 
+_HOLDER = "DMA memory"
 _SYNC_FLAGS = {
     AccessMode.READ: DMA_BUF_SYNC_READ,
     AccessMode.WRITE: DMA_BUF_SYNC_WRITE,
@@ -141,22 +141,6 @@ class DMATensor(Tensor):
         self._descriptor = self._keep = self._key = None
 
 
-def check_linear(modifier: int, action: str) -> None:
-    """Refuse memory that does not lie row after row; ``action`` completes "... can be ...".
-
-    Raises
-    ------
-    FormatError
-        The message names the modifier, with all of its 64 bits.
-    """
-    if modifier != MODIFIER_LINEAR:
-        raise FormatError(
-            f"only linear DMA memory can be {action}, this has the DRM modifier "
-            f"{modifier_name(modifier)}; have the device that made it convert it, or ask it for "
-            "linear memory"
-        )
-
-
 class _Mapping(mmap.mmap):
     """Mapped memory; ``keep`` lives as long as any array over it."""
 
@@ -178,11 +162,7 @@ def samples(tensor: DMATensor, access: AccessMode) -> npt.NDArray[Any]:
     """
     check_linear(tensor.modifier, "mapped to the host")
     info = tensor.info
-    if info.span == 0 or min(info.strides) < 0:
-        raise FormatError(
-            f"DMA memory holds at least one sample, at strides of 0 or more, got shape "
-            f"{info.shape} with strides {info.strides}"
-        )
+    check_samples(_HOLDER, info)
     start = tensor.offset % mmap.ALLOCATIONGRANULARITY
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if access & AccessMode.WRITE else 0)
     try:
@@ -298,7 +278,7 @@ class DMAContext(Context):
         """
         if self._closed:
             raise ClosedError(f"the DMA context {self.name} was closed; make another one")
-        _check_layout(info, 0)
+        check_samples(_HOLDER, info)
         with dma_errors(f"allocate {info.span} bytes of {self.name}"):
             descriptor = FileDescriptor(self._allocator.allocate(info.span))
         return DMATensor(descriptor, info, context=self)
@@ -331,7 +311,7 @@ class DMAContext(Context):
         DeviceError
             ``fd`` is not open, or is no memory.
         """
-        _check_layout(info, offset)
+        check_samples(_HOLDER, info, offset=offset)
         with dma_errors(f"tell the size of the memory behind file descriptor {fd}"):
             nbytes = os.lseek(fd, 0, os.SEEK_END)
         # How many bytes a tiled picture takes is known to its device only.
@@ -342,14 +322,6 @@ class DMAContext(Context):
             )
         descriptor = FileDescriptor(fd) if take else FileDescriptor.duplicate(fd)
         return DMATensor(descriptor, info, offset=offset, modifier=modifier, context=self)
-
-
-def _check_layout(info: TensorInfo, offset: int) -> None:
-    if info.span == 0 or min(info.strides) < 0 or offset < 0:
-        raise FormatError(
-            f"DMA memory holds at least one sample, at strides and an offset of 0 or more, got "
-            f"shape {info.shape} with strides {info.strides} at {offset}"
-        )
 
 
 def create(selector: str = "") -> DMAContext:
@@ -379,7 +351,7 @@ def create(selector: str = "") -> DMAContext:
             return DMAContext(allocator)
     there = ", ".join(allocator.name for allocator in found)
     raise DeviceNotFoundError(
-        f"no DMA memory from {selector!r}, only from {there}; try: modprobe udmabuf"
+        f"no DMA memory from {selector!r}, only from {there}; try: {BACKENDS[MemoryType.DMA][1]}"
     )
 
 
@@ -389,5 +361,5 @@ def probe() -> Probe:
     names = tuple(str(allocator) for allocator in found)
     if not found[0].is_dma_buf:
         reason = "no /dev/udmabuf and no /dev/dma_heap that can be opened; memfds stand in"
-        return Probe("dma", False, reason, "modprobe udmabuf", devices=names)
+        return Probe("dma", False, reason, BACKENDS[MemoryType.DMA][1], devices=names)
     return Probe("dma", True, f"Linux {os.uname().release}", devices=names)

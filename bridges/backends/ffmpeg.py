@@ -21,6 +21,7 @@ from bridges.backends.ffmpeg_hardware import (
 )
 from bridges.backends.ffmpeg_properties import set_info
 from bridges.backends.host_array import HostArray, array_at
+from bridges.backends.layout import plane_layout
 from bridges.backends.probe import Probe
 from bridges.context import Context
 from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, FormatError
@@ -32,7 +33,6 @@ from bridges.tensor import MemoryType, Tensor, TensorInfo
 __all__ = [
     "FFmpegContext",
     "FFmpegTensor",
-    "check_rows",
     "create",
     "frame_info",
     "new_frame",
@@ -199,7 +199,7 @@ class FFmpegContext(Context):
                     f"plane {index} of this {info.format.name} frame has no rows in host memory "
                     f"(stride {stride}); download it from its device or flip it first"
                 )
-            layout = _rows(info, index, stride)
+            layout = plane_layout(info.format, index, info.width, info.height, stride)
             tensors.append(FFmpegTensor(frame, index, address, layout, context=self))
         return Frame(info, tensors)
 
@@ -214,11 +214,15 @@ class FFmpegContext(Context):
                 f"this {self.hardware} frame is of another device than the first one, or than the "
                 "one that this context was made for; make an FFmpegContext for each device"
             )
+        layouts = [
+            plane_layout(info.format, index, info.width, info.height, pitch)
+            for index, pitch in enumerate(pitches)
+        ]
         return Frame(
             info,
             [
-                FFmpegTensor(frame, index, 0, _rows(info, index, pitch), context=self)
-                for index, pitch in enumerate(pitches)
+                FFmpegTensor(frame, index, 0, layout, context=self)
+                for index, layout in enumerate(layouts)
             ],
         )
 
@@ -298,31 +302,6 @@ def _unreference(frames: dict[tuple[str, int, int], c.c_void_p], device: c.c_voi
         if reference:
             library().av_buffer_unref(c.byref(reference))
     frames.clear()
-
-
-def _rows(info: FrameInfo, index: int, stride: int) -> TensorInfo:
-    """Return the layout of a plane whose rows are ``stride`` bytes apart; dense for 0."""
-    shape = info.format.plane_shape(index, info.width, info.height)
-    item = info.format.dtype.itemsize
-    inner = (item * shape[2], item) if len(shape) == 3 else (item,)
-    return TensorInfo(shape, info.format.dtype, (stride, *inner) if stride else ())
-
-
-def check_rows(index: int, given: TensorInfo, dense: TensorInfo) -> None:
-    """Refuse a plane that FFmpeg cannot take: ``dense`` is its layout without padding.
-
-    Raises
-    ------
-    FormatError
-        Shape or type differ, samples of a row are not side by side, or rows overlap.
-    """
-    matches = (given.shape, given.dtype) == (dense.shape, dense.dtype)
-    if not matches or given.strides[1:] != dense.strides[1:] or given.strides[0] < dense.strides[0]:
-        raise FormatError(
-            f"FFmpeg needs plane {index} as {dense.shape} of {dense.dtype}, rows at least "
-            f"{dense.strides[0]} bytes apart and samples side by side; got {given.shape} of "
-            f"{given.dtype} with strides {given.strides}"
-        )
 
 
 def new_frame(info: FrameInfo) -> VideoFrame:

@@ -4,9 +4,9 @@ import ctypes as c
 
 from av.video.frame import VideoFrame
 
+from bridges.backends.layout import check_linear
 from bridges.errors import DeviceError, FormatError
 from bridges.formats import PixelFormat, pixel_format
-from bridges.native.drm import MODIFIER_LINEAR, modifier_name
 from bridges.native.libavutil import (
     AVBufferRef,
     AVFrame,
@@ -21,14 +21,13 @@ from bridges.native.libavutil_drm import AVDRMDeviceContext, AVDRMFrameDescripto
 __all__ = [
     "HARDWARE",
     "check",
-    "check_linear",
+    "check_linear_frame",
     "device_reference",
     "hardware_of",
     "new_drm_device",
     "new_frames_context",
     "plane_pitches",
     "software_format",
-    "wrap_native",
 ]
 
 HARDWARE = ("cuda", "drm_prime", "vaapi")
@@ -101,7 +100,7 @@ def plane_pitches(frame: VideoFrame, count: int) -> list[int]:
     return [max(native.linesize[index], 0) for index in range(count)]
 
 
-def check_linear(frame: VideoFrame) -> None:
+def check_linear_frame(frame: VideoFrame) -> None:
     """Refuse a DRM_PRIME frame that has an object in another layout than rows one after the other.
 
     Raises
@@ -112,12 +111,7 @@ def check_linear(frame: VideoFrame) -> None:
     native = AVFrame.from_address(frame_pointer(frame))
     descriptor = AVDRMFrameDescriptor.from_address(native.data[0])
     for index in range(descriptor.nb_objects):
-        modifier = descriptor.objects[index].format_modifier
-        if modifier != MODIFIER_LINEAR:
-            raise FormatError(
-                f"a DRM_PRIME frame has the layout {modifier_name(modifier)}, and the CPU can read "
-                "linear ones only; have the device that made it convert or download it"
-            )
+        check_linear(descriptor.objects[index].format_modifier, "mapped to the host")
 
 
 def device_reference(frame: VideoFrame) -> int:
@@ -180,29 +174,6 @@ def _initialised(reference: c.c_void_p, code: int, action: str) -> c.c_void_p:
         library().av_buffer_unref(c.byref(reference))
     check(code, action)
     return reference
-
-
-def wrap_native(pointer: int, format_name: str) -> VideoFrame:
-    """Return a PyAV frame with a reference of its own to an ``AVFrame`` on a device.
-
-    Parameters
-    ----------
-    pointer : int
-        ``AVFrame *``.
-    format_name : str
-        Its pixel format: ``"drm_prime"``, ``"vaapi"`` or ``"cuda"``.
-
-    Raises
-    ------
-    DeviceError
-        FFmpeg could not make the reference.
-    """
-    # PyAV would allocate samples for any size but 0 x 0.
-    frame = VideoFrame(0, 0, format_name)
-    target = frame_pointer(frame)
-    library().av_frame_unref(target)
-    check(library().av_frame_ref(target, c.c_void_p(pointer)), "refer to a frame on a device")
-    return frame
 
 
 def check(code: int, action: str) -> None:

@@ -18,6 +18,7 @@ from bridges.backends.gstreamer_caps import (
 )
 from bridges.backends.gstreamer_map import Mapping
 from bridges.backends.host_array import HostArray
+from bridges.backends.layout import check_samples
 from bridges.backends.probe import Probe
 from bridges.backends.pygobject import NotInstalledError
 from bridges.context import Context
@@ -94,7 +95,7 @@ class GStreamerTensor(HostArray, Tensor):
     def _host_array(self) -> npt.NDArray[Any]:
         """Return a view that cannot be written to; the memory stays mapped as long as it lives."""
         self.handle("gst_memory")
-        return Mapping(self, AccessMode.READ).array  # type: ignore[no-any-return]
+        return Mapping(self, AccessMode.READ).array
 
     def _release(self) -> None:
         self.buffer = self.memory = None
@@ -212,11 +213,7 @@ class GStreamerContext(Context):
         DeviceError
             There is not enough memory, or the buffers of this memory come from elements only.
         """
-        if not info.span or min(info.strides) < 0:
-            raise FormatError(
-                f"a Gst.Buffer holds at least one sample, at strides of 0 or more, got shape "
-                f"{info.shape} with strides {info.strides}"
-            )
+        check_samples("a Gst.Buffer", info)
         buffer = self._new_buffer(info.span)
         return GStreamerTensor(buffer, buffer.peek_memory(0), 0, info, context=self)
 

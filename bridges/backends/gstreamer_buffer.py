@@ -2,13 +2,14 @@
 
 import ctypes as c
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from bridges.backends.gstreamer_caps import format_number, namespaces, nanoseconds
+from bridges.backends.layout import check_plane, check_samples
 from bridges.errors import FormatError
 from bridges.frame import FrameInfo
+from bridges.native.held import Held
 from bridges.native.libgstreamer import (
     MAX_PLANES,
     DestroyNotify,
@@ -28,24 +29,14 @@ __all__ = [
     "new_buffer",
 ]
 
-_keys = itertools.count(1)
-_held: dict[int, Callable[[], object]] = {}
-
-
-def _let_go(key: int) -> None:
-    # GStreamer calls this from whichever of its threads drops the last reference to a memory.
-    _held.pop(key)()
-
-
-RELEASE = DestroyNotify(_let_go)
+_held = Held()
+RELEASE = DestroyNotify(_held.let_go)
 """What GStreamer calls, with a key that `hold` returned, when it drops the last reference."""
 
 
 def hold(callback: Callable[[], object]) -> int:
     """Return a key under which `RELEASE` will call ``callback``, once."""
-    key = next(_keys)
-    _held[key] = callback
-    return key
+    return _held.hold(callback)
 
 
 def held_planes() -> int:
@@ -77,17 +68,8 @@ def check_picture(info: Any, planes: Sequence[TensorInfo]) -> None:
     format_number(info.format.name)
     nanoseconds(info)
     for index, (given, dense) in enumerate(zip(planes, info.planes, strict=True)):
-        matches = (given.shape, given.dtype, given.strides[1:]) == (
-            dense.shape,
-            dense.dtype,
-            dense.strides[1:],
-        )
-        if not matches or given.strides[0] < dense.strides[0] or not given.span:
-            raise FormatError(
-                f"GStreamer needs plane {index} as {dense.shape} of {dense.dtype}, rows at least "
-                f"{dense.strides[0]} bytes apart and samples side by side; got {given.shape} of "
-                f"{given.dtype} with strides {given.strides}"
-            )
+        check_plane("GStreamer", index, given, dense)
+        check_samples("a Gst.Buffer", given)
 
 
 def new_buffer(info: FrameInfo, planes: Sequence[TensorInfo], memories: Sequence[int]) -> Any:

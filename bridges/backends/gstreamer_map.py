@@ -3,8 +3,9 @@
 import ctypes as c
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import numpy.typing as npt
 
+from bridges.backends.host_array import array_at
 from bridges.errors import DeviceError, FormatError
 from bridges.native.libgstreamer import (
     MAP_READ,
@@ -62,18 +63,13 @@ class Mapping:
                 f"{info.span} bytes from byte {source.offset} on are not in a memory of "
                 f"{self._native.size} bytes; wrap the buffer again"
             )
-        self.__array_interface__ = {
-            "shape": info.shape,
-            "typestr": info.dtype.str,
-            "strides": info.strides,
-            "data": (self._native.data + source.offset, not access & AccessMode.WRITE),
-            "version": 3,
-        }
+        self._address, self._info = self._native.data + source.offset, info
+        self._is_writeable = bool(access & AccessMode.WRITE)
 
     @property
-    def array(self) -> Any:
+    def array(self) -> npt.NDArray[Any]:
         """The samples, as a view that keeps this mapping."""
-        return np.asarray(self)
+        return array_at(self._address, self._info, owner=self, writeable=self._is_writeable)
 
     def _lock(self, flags: int) -> bool:
         native = c.byref(self._native)

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy.typing as npt
 
-from bridges.backends.host_array import HostArray, array_at
+from bridges.backends.host_array import array_at
+from bridges.backends.layout import check_samples
 from bridges.backends.level_zero_memory import Allocation, NativeContext, level_zero_errors
-from bridges.backends.probe import Probe
+from bridges.backends.probe import BACKENDS, Probe
+from bridges.backends.usm import USMBlock, USMContext, check_usm_type
 from bridges.context import Context
 from bridges.errors import ClosedError, DeviceNotFoundError, FormatError
 from bridges.native import level_zero as ze
-from bridges.tensor import MemoryType, Tensor, TensorInfo
+from bridges.tensor import MemoryType, TensorInfo
 
 __all__ = [
     "Allocation",
@@ -22,11 +24,10 @@ __all__ = [
     "probe",
 ]
 
-_INSTALL = "apt install libze1 intel-level-zero-gpu"
-_KINDS = ("device", "host", "shared")
+_INSTALL = BACKENDS[MemoryType.USM][1]
 
 
-class USMTensor(HostArray, Tensor):
+class USMTensor(USMBlock):
     """A block of samples in Level Zero's memory.
 
     Parameters
@@ -73,11 +74,6 @@ class USMTensor(HostArray, Tensor):
         """What else must live for the samples to stay what they are."""
         return self._keep
 
-    @property
-    def is_host_visible(self) -> bool:
-        """Whether the host can read and write the samples in place."""
-        return self.usm_type != "device"
-
     def _handles(self) -> dict[str, Any]:
         return {"data": self._address, "usm_type": self.usm_type}
 
@@ -93,19 +89,7 @@ class USMTensor(HostArray, Tensor):
             parent=self,
         )
 
-    def host_array(self, *, writeable: bool = True) -> npt.NDArray[Any]:
-        """Return the samples as an array that keeps their memory alive.
-
-        Raises
-        ------
-        FormatError
-            The host cannot reach them.
-        """
-        if not self.is_host_visible:
-            raise FormatError(
-                f"the host cannot reach device memory of {self.context.name}; map it to the CPU "
-                "with a context that was made with usm_type='device', which copies"
-            )
+    def _array_in_place(self, *, writeable: bool) -> npt.NDArray[Any]:
         return array_at(
             self.handle("data"),
             self.info,
@@ -115,12 +99,6 @@ class USMTensor(HostArray, Tensor):
 
     def _host_array(self) -> npt.NDArray[Any]:
         return self.host_array()
-
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        if not self.is_host_visible:
-            raise AttributeError("the host cannot reach device memory")
-        return super().__array_interface__
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return the host (``kDLCPU``).
@@ -149,7 +127,7 @@ class USMTensor(HostArray, Tensor):
         self._allocation = self._keep = None
 
 
-class LevelZeroContext(Context):
+class LevelZeroContext(USMContext):
     """One device that Level Zero drives.
 
     Parameters
@@ -166,8 +144,7 @@ class LevelZeroContext(Context):
 
     def __init__(self, native: NativeContext, *, usm_type: str = "device") -> None:
         super().__init__()
-        if usm_type not in _KINDS:
-            raise FormatError(f"USM is {', '.join(_KINDS)}, not {usm_type!r}")
+        check_usm_type(usm_type)
         self._native: NativeContext | None = native
         self.usm_type = usm_type
         with level_zero_errors("name a device"):
@@ -211,7 +188,7 @@ class LevelZeroContext(Context):
         DeviceError
             The device has too little memory.
         """
-        _check_layout(info)
+        check_samples("USM", info)
         native, nbytes = self.native, info.span
         with level_zero_errors(f"allocate {nbytes} bytes of {self.usm_type} memory"):
             if self.usm_type == "device":
@@ -246,7 +223,7 @@ class LevelZeroContext(Context):
         FormatError
             It is not memory of this context, or the layout does not fit or is empty.
         """
-        _check_layout(info)
+        check_samples("USM", info)
         native = self.native
         with level_zero_errors(f"tell the kind of memory at {address:#x}"):
             usm_type = ze.memory_type(native.library, native.context, address)
@@ -267,14 +244,6 @@ class LevelZeroContext(Context):
         """Release the device; tensors that are still open stay usable. May be repeated."""
         super().close()
         self._native = None
-
-
-def _check_layout(info: TensorInfo) -> None:
-    if info.span == 0 or min(info.strides) < 0:
-        raise FormatError(
-            f"USM holds at least one sample, at strides of 0 or more, got shape {info.shape} with "
-            f"strides {info.strides}"
-        )
 
 
 def _library(path: str | None) -> ctypes.CDLL:

@@ -2,10 +2,12 @@
 
 import contextlib
 import ctypes
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bridges.backends.layout import check_samples
 from bridges.backends.opencl_devices import (
     OpenCLDevice,
     absence,
@@ -181,6 +183,8 @@ class OpenCLContext(Context):
     ----------
     device : OpenCLDevice
         What is known of the device.
+    finish : callable
+        Wait for all kernels and copies on the queue; also once the context was closed.
 
     Raises
     ------
@@ -200,6 +204,8 @@ class OpenCLContext(Context):
             "cl_device": native,
             "cl_queue": queue,
         }
+        # It holds the queue, so that a mapping can be finished after its context was closed.
+        self.finish: Callable[[], None] = functools.partial(_finish, queue, self.name)
         with opencl_errors(f"try out {device}"):
             self.shares_host_memory = device.shares_host_memory and _works_in_place(context, queue)
 
@@ -257,9 +263,12 @@ class OpenCLContext(Context):
 
         Raises
         ------
+        FormatError
+            The layout is empty or runs backward.
         DeviceError
             The device has too little memory.
         """
+        check_samples("an OpenCL buffer", info)
         with opencl_errors(f"allocate {info.span} bytes on {self.name}"):
             buffer = cl.Buffer(self.native, cl.mem_flags.READ_WRITE, info.span)
         return OpenCLTensor(buffer, info, context=self)
@@ -270,8 +279,10 @@ class OpenCLContext(Context):
         Raises
         ------
         FormatError
-            The samples do not fit into the buffer, or it belongs to another ``cl_context``.
+            The layout is empty or runs backward, the samples do not fit into the buffer, or it
+            belongs to another ``cl_context``.
         """
+        check_samples("an OpenCL buffer", info)
         if buffer.size < info.span:
             raise FormatError(f"a buffer of {buffer.size} bytes does not hold {info.span} bytes")
         if buffer.context != self.native:
@@ -284,10 +295,14 @@ class OpenCLContext(Context):
         Tensors that are still open stay usable: each holds the native context itself.
         """
         if not self._closed:
-            with opencl_errors(f"finish the work on {self.name}"):
-                self.queue.finish()
+            self.finish()
         super().close()
         self._native = {}
+
+
+def _finish(queue: Any, name: str) -> None:
+    with opencl_errors(f"finish the work on {name}"):
+        queue.finish()
 
 
 def create(selector: str = "") -> OpenCLContext:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
+from bridges.backends.probe import BACKENDS
 from bridges.backends.pyopencl_cache import load_pyopencl
 from bridges.errors import DeviceError, DeviceNotFoundError
+from bridges.tensor import MemoryType
 
 if TYPE_CHECKING:
     import pyopencl as cl
@@ -18,7 +20,7 @@ else:
 
 __all__ = ["OpenCLDevice", "absence", "choose", "describe", "devices", "opencl_errors"]
 
-_INSTALL = "pip install 'xtranscode[cpu]'"
+_INSTALL = BACKENDS[MemoryType.OPENCL][1]
 _NO_PLATFORM = -1001
 """``CL_PLATFORM_NOT_FOUND_KHR`` of cl_khr_icd: the loader found no runtime."""
 

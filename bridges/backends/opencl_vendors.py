@@ -10,11 +10,13 @@ import ctypes
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+
+from bridges.backends import environment
+from bridges.native.signals import kept_signals
 
 __all__ = ["SYSTEM_VENDORS", "USER_SETTINGS", "load_failure", "vendor_folder", "wheel_library"]
 
@@ -23,7 +25,6 @@ USER_SETTINGS = ("OCL_ICD_VENDORS", "OCL_ICD_FILENAMES")
 """Variables by which a user says where runtimes are; where one is set, nothing is added to it."""
 
 _WHEEL = "intel-opencl-rt"
-_environment = threading.RLock()
 _LIBRARY = "libintelocl.so"
 
 
@@ -67,17 +68,15 @@ def vendor_folder(only: bytes = b"") -> Iterator[None]:
         Of the system's runtimes, those whose vendor file has these bytes in it.
     """
     library = wheel_library()
-    # Reentrant, and one for the whole process, as its environment is.
-    with _environment:
+    with environment.LOCK, kept_signals():
         if library is None or any(name in os.environ for name in USER_SETTINGS):
             yield
             return
-        with _folder(library, only) as folder:
-            os.environ["OCL_ICD_VENDORS"] = folder
-            try:
-                yield
-            finally:
-                del os.environ["OCL_ICD_VENDORS"]
+        with (
+            _folder(library, only) as folder,
+            environment.added({"OCL_ICD_VENDORS": folder}),
+        ):
+            yield
 
 
 @contextmanager

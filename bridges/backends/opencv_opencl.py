@@ -5,17 +5,14 @@ OpenCV reads three variables when it first needs OpenCL, and never again: ``OPEN
 alone it takes no CPU device, and finds nothing at all without the system's ``libOpenCL.so.1``.
 """
 
-import contextlib
-import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import pyopencl as cl
 
+from bridges.backends.environment import added
 from bridges.backends.opencl_devices import (
     OpenCLDevice,
     choose,
@@ -24,6 +21,7 @@ from bridges.backends.opencl_devices import (
     opencl_errors,
 )
 from bridges.errors import DeviceNotFoundError
+from bridges.native.loading import loaded_library
 
 __all__ = ["OpenCVDevice", "open_device"]
 
@@ -67,7 +65,7 @@ def open_device(selector: str = "") -> OpenCVDevice | None:
     wanted = _wanted(selector)
     with _starting:
         if not _opened:
-            with _settings(wanted):
+            with added(_settings(wanted)):
                 _opened.append(_open())
         found = _opened[0]
     if selector and (found is None or found.device != wanted):
@@ -98,33 +96,13 @@ def _name_of(wanted: OpenCLDevice | None) -> str:
     return f"{wanted.platform}:{wanted.kind.upper()}:{alike.index(wanted.device_index)}"
 
 
-def _loader() -> str:
-    """Return the OpenCL loader that pyopencl brought or found; empty where it cannot be told."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.split(maxsplit=5)[-1]
-        if Path(path).name.startswith("libOpenCL"):
-            return path
-    return ""
-
-
-@contextlib.contextmanager
-def _settings(wanted: OpenCLDevice | None) -> Iterator[None]:
-    """Tell OpenCV which loader and device to take, while it looks for them.
-
-    Neither can be told in another way from Python. What a user has set stays. Each variable is
-    there for the one call only, so that no child process inherits it; a thread that reads the
-    environment in C at that very moment is the one danger, as with every ``os.environ`` change:
-    a program that cannot have it sets both variables before it starts.
-    """
-    wish = {_RUNTIME: _loader(), _DEVICE: _name_of(wanted)} if wanted is not None else {}
-    added = [name for name, value in wish.items() if value and name not in os.environ]
-    for name in added:
-        os.environ[name] = wish[name]
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
+def _settings(wanted: OpenCLDevice | None) -> dict[str, str]:
+    """Return what tells OpenCV which loader and device to take: nothing else from Python does."""
+    if wanted is None:
+        return {}
+    # The loader that pyopencl brought or found.
+    wish = {_RUNTIME: loaded_library("libOpenCL"), _DEVICE: _name_of(wanted)}
+    return {name: value for name, value in wish.items() if value}
 
 
 def _open() -> OpenCVDevice | None:

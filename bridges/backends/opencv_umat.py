@@ -253,9 +253,8 @@ class OpenCVUMatContext(Context):
 
     def finish(self) -> None:
         """Wait for what OpenCV has enqueued."""
-        if self.queue is not None:
-            with opencl_errors(f"finish the work of {self.name}"):
-                self.queue.finish()
+        if self.opencl is not None:
+            self.opencl.finish()
 
     def allocate(self, info: TensorInfo) -> OpenCVUMatTensor:
         """Return a tensor in a new, dense UMat; the samples start undefined.

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from bridges.backends.opencl_vendors import vendor_folder
 from bridges.backends.openvino_layout import describe, layout_of
-from bridges.backends.openvino_library import load_openvino
+from bridges.backends.openvino_library import load_openvino, without_places
 from bridges.backends.openvino_tensor import OpenVINORemoteTensor, OpenVINOTensor
-from bridges.backends.probe import Probe
+from bridges.backends.probe import BACKENDS, Probe
 from bridges.context import Context
 from bridges.errors import DeviceError, DeviceNotFoundError, FormatError, XTranscodeError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
@@ -40,10 +40,7 @@ _GPU = "GPU"
 
 
 def _said(error: BaseException) -> str:
-    """Return what openvino's message says, without the places in its source."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith("Exception from ")]
-    return " ".join(told) or type(error).__name__
+    return without_places(str(error)) or type(error).__name__
 
 
 @contextmanager
@@ -127,7 +124,7 @@ class OpenVINOContext(Context):
         core = ov.Core()
         if device != "CPU":
             _check_device(device, _available(core))
-        with openvino_errors(f"open {device}"):
+        with openvino_errors(f"open {device}"), vendor_folder():
             title = core.get_property(device, "FULL_DEVICE_NAME")
             remote = core.get_default_context(device) if device.startswith(_GPU) else None
         return cls(device, title, core=core, remote=remote)
@@ -148,7 +145,8 @@ class OpenVINOContext(Context):
         """
         core = ov.Core()
         try:
-            remote = ov.VAContext(core, _capsule(display))
+            with vendor_folder():
+                remote = ov.VAContext(core, _capsule(display))
         except RuntimeError as error:
             raise DeviceNotFoundError(
                 f"OpenVINO does not take the VAAPI display: {_said(error)}; map the surfaces to "
@@ -287,6 +285,6 @@ def probe() -> Probe:
             found.append(f"{device}: {core.get_property(device, 'FULL_DEVICE_NAME')}")
     version = f"openvino {ov.get_version()}"
     if not found:
-        remedy = "pip install 'xtranscode[openvino]'"
+        remedy = BACKENDS[MemoryType.OPENVINO][1]
         return Probe("openvino", False, f"{version} finds no device", remedy)
     return Probe("openvino", True, version, devices=tuple(found))

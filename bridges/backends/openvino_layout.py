@@ -10,7 +10,6 @@ i8, i32, f16, f32 and boolean; a request given a box of 16-bit integers fails ("
 for use with oneDNN"). Dense tensors are taken in every type.
 """
 
-import ctypes
 import functools
 import math
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bridges.backends.host_array import array_at
 from bridges.backends.openvino_library import load_openvino
 from bridges.errors import FormatError
 from bridges.tensor import TensorInfo
@@ -56,25 +56,22 @@ class Layout:
 
     Attributes
     ----------
-    dtype : numpy.dtype
-        Type of one sample.
     shape : tuple of int
         As openvino shows it.
-    around : tuple of int
-        Shape of the dense tensor that it is cut out of; the same where nothing is cut.
+    around : TensorInfo
+        The dense tensor that it is cut out of; of the same shape where nothing is cut.
     is_exact : bool
         Whether ``shape`` is the one asked for, and not rows of samples.
     """
 
-    dtype: "np.dtype[Any]"
     shape: tuple[int, ...]
-    around: tuple[int, ...]
+    around: TensorInfo
     is_exact: bool
 
     @property
     def element_type(self) -> Any:
         """The ``ov.Type`` of one sample."""
-        return _TYPES[self.dtype]
+        return _TYPES[self.around.dtype]
 
     def over(self, address: int, owner: object) -> tuple[Any, Any]:
         """Return an ``ov.Tensor`` over the samples at ``address``, and what must outlive it.
@@ -87,18 +84,15 @@ class Layout:
             What frees the memory when it goes; part of what must outlive the tensor.
         """
         # The padding after the last row may be somebody else's: it is described, never touched.
-        nbytes = math.prod(self.around) * self.dtype.itemsize
-        memory = (ctypes.c_uint8 * nbytes).from_address(address)
-        memory.owner = owner  # type: ignore[attr-defined]
-        dense = np.ndarray(self.around, self.dtype, memoryview(memory))
+        dense = array_at(address, self.around, owner=owner, writeable=True)
         return self._cut(ov.Tensor(dense, shared_memory=True))
 
     def allocate(self) -> tuple[Any, Any]:
         """Return an ``ov.Tensor`` in new memory of openvino's, and what must outlive it."""
-        return self._cut(ov.Tensor(self.element_type, list(self.around)))
+        return self._cut(ov.Tensor(self.element_type, list(self.around.shape)))
 
     def _cut(self, dense: Any) -> tuple[Any, Any]:
-        if self.shape == self.around:
+        if self.shape == self.around.shape:
             return dense, dense
         # openvino's box keeps alive the tensor that it is cut from, but not that one's array.
         return ov.Tensor(dense, [0] * len(self.shape), list(self.shape)), dense
@@ -123,7 +117,7 @@ def describe(info: TensorInfo) -> Layout:
     itemsize = info.dtype.itemsize
     around = _around(info.shape, info.strides, itemsize)
     if around:
-        return Layout(info.dtype, info.shape, around, True)
+        return Layout(info.shape, TensorInfo(around, info.dtype), True)
     if info.strides[-2:] == (info.shape[-1] * itemsize, itemsize):
         rows = (*info.shape[:-2], math.prod(info.shape[-2:]))
         around = _around(rows, (*info.strides[:-2], itemsize), itemsize)
@@ -133,7 +127,7 @@ def describe(info: TensorInfo) -> Layout:
             f"shape {info.shape} of {info.dtype.name} with strides {info.strides}; copy the array "
             "first"
         )
-    return Layout(info.dtype, rows, around, False)
+    return Layout(rows, TensorInfo(around, info.dtype), False)
 
 
 def _around(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[int, ...]:

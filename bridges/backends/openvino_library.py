@@ -16,7 +16,7 @@ from typing import Any
 
 from bridges.backends.opencl_vendors import wheel_library
 
-__all__ = ["load_openvino"]
+__all__ = ["load_openvino", "without_places"]
 
 _TBB = "libtbb.so.12"
 _TELEMETRY = "openvino_telemetry"
@@ -51,3 +51,9 @@ def _load_tbb() -> None:
     except OSError:
         # The OpenCL runtime then does not load either, and its own probe says why.
         return
+
+
+def without_places(message: str) -> str:
+    """Return an error message of openvino's in one line, without the places in its source."""
+    lines = [line.strip() for line in message.splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith("Exception from "))

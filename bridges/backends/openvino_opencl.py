@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 from bridges.backends.opencl import OpenCLContext
+from bridges.backends.opencl_vendors import vendor_folder
 from bridges.backends.openvino import OpenVINOContext, OpenVINORemoteTensor
 from bridges.backends.openvino_layout import describe
 from bridges.errors import DeviceError, DeviceNotFoundError, FormatError
@@ -114,7 +115,9 @@ def _open(cl_context: int, name: str) -> tuple[int, int]:
         core, remote = c.c_void_p(), c.c_void_p()
         check(lib.ov_core_create(c.byref(core)), "start")
         values = properties({"CONTEXT_TYPE": "OCL", "OCL_CONTEXT": cl_context})
-        status = lib.ov_core_create_context_props(core, b"GPU", 2, values, c.byref(remote))
+        # The plugin for GPUs looks for OpenCL's devices, and is unloaded where it takes none.
+        with vendor_folder():
+            status = lib.ov_core_create_context_props(core, b"GPU", 2, values, c.byref(remote))
         try:
             check(status, "use the device")
         except DeviceError:

@@ -7,10 +7,12 @@ import dpctl
 import dpctl.memory
 import numpy.typing as npt
 
-from bridges.backends.host_array import HostArray, array_at
+from bridges.backends.host_array import array_at
+from bridges.backends.layout import check_samples
 from bridges.backends.probe import Probe
 from bridges.backends.sycl_devices import SyclDevice, absence, choose, devices
-from bridges.backends.sycl_memory import check_layout, finish, layout_of, sycl_errors, usm_at
+from bridges.backends.sycl_memory import finish, layout_of, sycl_errors, usm_at
+from bridges.backends.usm import USMBlock, USMContext, check_usm_type
 from bridges.context import Context
 from bridges.errors import DeviceError, FormatError, NoRouteError
 from bridges.native.dlpack import CPU, ONE_API, capsule
@@ -21,7 +23,7 @@ from bridges.native.dpctl_memory import (
     native_context,
     native_device,
 )
-from bridges.tensor import MemoryType, Tensor, TensorInfo
+from bridges.tensor import MemoryType, TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +42,7 @@ _ANCHOR_BYTES = 4099
 """No likely value of another field of the object: see `layout_failure`."""
 
 
-class SyclTensor(HostArray, Tensor):
+class SyclTensor(USMBlock):
     """A block of samples that SYCL's kernels reach.
 
     Parameters
@@ -77,11 +79,6 @@ class SyclTensor(HostArray, Tensor):
         """The samples, as dpctl's object: an argument of kernels and of ``queue.memcpy``."""
         return self.handle("usm_memory")
 
-    @property
-    def is_host_visible(self) -> bool:
-        """Whether the host can read and write the samples in place."""
-        return self.usm_type != "device"
-
     def _handles(self) -> dict[str, Any]:
         return {
             "data": self._memory._pointer,
@@ -117,31 +114,13 @@ class SyclTensor(HostArray, Tensor):
             "offset": 0,
         }
 
-    def host_array(self, *, writeable: bool = True) -> npt.NDArray[Any]:
-        """Return the samples as an array that keeps their memory alive, not synchronised.
-
-        Raises
-        ------
-        FormatError
-            The host cannot reach them.
-        """
-        if not self.is_host_visible:
-            raise FormatError(
-                f"the host cannot reach {self.usm_type} memory of {self.context.name}; map it to "
-                "the CPU with a context that was made with usm_type='device', which copies"
-            )
+    def _array_in_place(self, *, writeable: bool) -> npt.NDArray[Any]:
         memory = self.handle("usm_memory")
         return array_at(memory._pointer, self.info, owner=memory, writeable=writeable)
 
     def _host_array(self) -> npt.NDArray[Any]:
         self._finish()
         return self.host_array()
-
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        if not self.is_host_visible:
-            raise AttributeError(f"the host cannot reach {self.usm_type} memory")
-        return super().__array_interface__
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return the host (``kDLCPU``) where it reaches the samples, else ``kDLOneAPI``."""
@@ -164,13 +143,8 @@ class SyclTensor(HostArray, Tensor):
         if options.get("copy") or options.get("dl_device") not in (None, device):
             raise BufferError(f"this memory is on DLPack's device {device}, and is not copied")
         self._finish()
-        return capsule(
-            memory._pointer,
-            self.info,
-            memory,
-            device=device,
-            max_version=options.get("max_version"),
-        )
+        array = array_at(memory._pointer, self.info, owner=memory, writeable=True)
+        return capsule(array, device=device, max_version=options.get("max_version"))
 
     def _finish(self) -> None:
         assert isinstance(self.context, SyclContext)
@@ -180,7 +154,7 @@ class SyclTensor(HostArray, Tensor):
         self._memory = self._keep = None
 
 
-class SyclContext(Context):
+class SyclContext(USMContext):
     """One SYCL device, with one in-order queue.
 
     Parameters
@@ -205,8 +179,8 @@ class SyclContext(Context):
 
     def __init__(self, device: SyclDevice, native: Any, *, usm_type: str = "") -> None:
         super().__init__()
-        if usm_type not in ("", *_ALLOCATE):
-            raise FormatError(f"USM is {', '.join(_ALLOCATE)}, not {usm_type!r}")
+        if usm_type:
+            check_usm_type(usm_type)
         self.device = device
         self.name = f"SYCL {device.backend}: {device.name}"
         self.shares_host_memory = device.shares_host_memory
@@ -231,9 +205,7 @@ class SyclContext(Context):
 
     @functools.cached_property
     def host_memory_refusal(self) -> str:
-        """Why kernels cannot be given host memory in place; empty where they can."""
-        if not self.device.shares_host_memory:
-            return f"{self.name} has memory of its own"
+        """Why this dpctl cannot give kernels host memory in place; empty where it can."""
         return layout_failure(self._anchor)
 
     @functools.cached_property
@@ -285,7 +257,7 @@ class SyclContext(Context):
         DeviceError
             The device has too little memory.
         """
-        check_layout(info)
+        check_samples("USM", info)
         queue = self.queue
         with sycl_errors(f"allocate {info.span} bytes of {self.usm_type} memory on {self.name}"):
             memory = _ALLOCATE[self.usm_type](info.span, queue=queue)
@@ -315,7 +287,7 @@ class SyclContext(Context):
             )
         found = layout_of(interface)
         info = info or found
-        check_layout(info)
+        check_samples("USM", info)
         if info.span > found.span:
             raise FormatError(f"{info.span} bytes do not fit into {found.span} bytes of USM")
         start = int(interface["data"][0]) + interface.get("offset", 0) * found.dtype.itemsize

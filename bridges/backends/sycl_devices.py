@@ -17,11 +17,13 @@ from typing import Any
 import dpctl
 
 from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
+from bridges.backends.probe import BACKENDS
 from bridges.errors import DeviceError, DeviceNotFoundError
+from bridges.tensor import MemoryType
 
 __all__ = ["SyclDevice", "absence", "choose", "devices", "intel_runtimes"]
 
-_INSTALL = "pip install 'xtranscode[sycl]'"
+_INSTALL = BACKENDS[MemoryType.SYCL][1]
 _GPU_RUNTIME = b"libigdrcl"
 """Intel's OpenCL library for GPUs, as vendor files name it."""
 _PREFERENCE = ("gpu", "cpu", "accelerator")

@@ -8,14 +8,15 @@ import dpctl
 import dpctl.memory
 import numpy as np
 
-from bridges.errors import DeviceError, FormatError
+from bridges.errors import DeviceError
 from bridges.tensor import TensorInfo
 
-__all__ = ["check_layout", "finish", "layout_of", "sycl_errors", "usm_at"]
+__all__ = ["finish", "layout_of", "sycl_errors", "usm_at"]
 
 _ERRORS = (
     RuntimeError,
     dpctl.SyclContextCreationError,
+    dpctl.SyclKernelSubmitError,
     dpctl.SyclQueueCreationError,
     dpctl.memory.USMAllocationError,
 )
@@ -85,18 +86,3 @@ def layout_of(interface: dict[str, Any]) -> TensorInfo:
     # They count samples, unlike NumPy's.
     strides = tuple(stride * dtype.itemsize for stride in interface.get("strides") or ())
     return TensorInfo(tuple(interface["shape"]), dtype, strides)
-
-
-def check_layout(info: TensorInfo) -> None:
-    """Refuse what cannot be one block of USM.
-
-    Raises
-    ------
-    FormatError
-        The layout is empty or runs backward.
-    """
-    if info.span == 0 or min(info.strides) < 0:
-        raise FormatError(
-            f"SYCL needs at least one sample and strides of 0 or more, got shape {info.shape} with "
-            f"strides {info.strides}; copy the samples first"
-        )

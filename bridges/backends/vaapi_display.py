@@ -7,9 +7,11 @@ import weakref
 from functools import cached_property
 from pathlib import Path
 
+from bridges.backends.probe import BACKENDS
 from bridges.errors import DeviceError, DeviceNotFoundError
 from bridges.native import libva as va
 from bridges.native.libva import LIBRARIES, MessageCallback, libva, libva_drm
+from bridges.tensor import MemoryType
 
 __all__ = [
     "DEFAULT_NODE",
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 DEFAULT_NODE = "/dev/dri/renderD128"
-INSTALL = "apt install libva2 libva-drm2 intel-media-va-driver"
+INSTALL = BACKENDS[MemoryType.VAAPI][1]
 DRIVERS = "apt install intel-media-va-driver (Intel) or mesa-va-drivers (AMD)"
 _NODES = Path("/dev/dri")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridges.backends.dma_descriptor import FileDescriptor
+from bridges.backends.layout import plane_layout
 from bridges.backends.vaapi_display import Display, check
 from bridges.errors import DeviceError, FormatError
 from bridges.formats import ColourModel, PixelFormat
@@ -22,7 +23,6 @@ __all__ = [
     "PlaneLayout",
     "Surface",
     "create_surface",
-    "plane_info",
     "surface_format",
 ]
 
@@ -66,16 +66,6 @@ def _surface_format(pixel_format: PixelFormat) -> tuple[int, int]:
     raise FormatError(
         f"VA-API has no surfaces of {pixel_format.name}; convert first, to nv12, p010le or bgra"
     )
-
-
-def plane_info(
-    pixel_format: PixelFormat, index: int, width: int, height: int, pitch: int
-) -> TensorInfo:
-    """Return the layout of a plane whose rows lie ``pitch`` bytes apart; dense for 0."""
-    shape = pixel_format.plane_shape(index, width, height)
-    item = pixel_format.dtype.itemsize
-    inner = (item * shape[2], item) if len(shape) == 3 else (item,)
-    return TensorInfo(shape, pixel_format.dtype, (pitch, *inner) if pitch else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +166,7 @@ class Surface:
         self.planes = tuple(
             planes
             or (
-                plane_info(pixel_format, index, width, height, plane.pitch)
+                plane_layout(pixel_format, index, width, height, plane.pitch)
                 for index, plane in enumerate(self.layout)
             )
         )

@@ -12,7 +12,8 @@ from typing import Any
 import numpy.typing as npt
 
 from bridges.backends.host_array import HostArray, array_at
-from bridges.backends.probe import Probe
+from bridges.backends.layout import check_samples
+from bridges.backends.probe import BACKENDS, Probe
 from bridges.backends.xrt_buffer import BufferObject
 from bridges.context import Context
 from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, FormatError
@@ -30,6 +31,7 @@ __all__ = ["USER_ALIGNMENT", "XRTContext", "XRTTensor", "create", "probe"]
 USER_ALIGNMENT = 4096
 """Bytes that a user pointer must be a multiple of; see ``xrt::bo`` in xrt/xrt_bo.h."""
 
+_HOLDER = "XRT memory"
 _SETUP = Path("/opt/xilinx/xrt/setup.sh")
 """Where AMD's own packages of XRT put what sets XILINX_XRT."""
 
@@ -143,11 +145,6 @@ class XRTContext(Context):
         self._group = memory_group
         self._device: _Device | None = _Device(xrt, index)
 
-    @property
-    def host_only(self) -> bool:
-        """Whether its buffers lie in the host's memory alone."""
-        return self.shares_host_memory
-
     def _handles(self) -> dict[str, Any]:
         return {"xrt_device": self._open().handle}
 
@@ -185,7 +182,8 @@ class XRTContext(Context):
         DeviceError
             The device has too little memory, or no such bank.
         """
-        _check_layout(info, 0)
+        # XRT 2.13 takes a size of 0, and ends the process later.
+        check_samples(_HOLDER, info)
         return XRTTensor(self._buffer(info.span), info, context=self)
 
     def use_host_memory(self, address: int, nbytes: int, keep: object) -> BufferObject:
@@ -234,7 +232,7 @@ class XRTContext(Context):
         DeviceError
             The host cannot see the buffer.
         """
-        _check_layout(info, offset)
+        check_samples(_HOLDER, info, offset=offset)
         bo = BufferObject(self.xrt, handle, owned=False)
         if offset + info.span > bo.nbytes:
             raise FormatError(
@@ -247,16 +245,6 @@ class XRTContext(Context):
         """Let go of the device; may be repeated. Tensors that are still open stay usable."""
         super().close()
         self._device = None
-
-
-def _check_layout(info: TensorInfo, offset: int) -> None:
-    # XRT 2.13 takes a size of 0, and ends the process later.
-    if info.span == 0 or min(info.strides, default=0) < 0 or offset < 0:
-        raise FormatError(
-            f"XRT memory holds at least one sample, at strides and an offset of 0 or more, got "
-            f"shape {info.shape} with strides {info.strides} at {offset}; use an array that has "
-            "samples, and copy one that runs backward"
-        )
 
 
 def create(selector: str = "") -> XRTContext:
@@ -279,7 +267,7 @@ def create(selector: str = "") -> XRTContext:
 
 def _remedy(reason: str) -> str:
     if "not installed" in reason:
-        return "apt install libxrt1"
+        return BACKENDS[MemoryType.XRT][1]
     if _SETUP.exists():
         return f"source {_SETUP}"
     # Debian's package has no folder of XRT's own: one with a link to its libraries does.

@@ -6,7 +6,7 @@ from bridges.closable import Closable
 from bridges.errors import ClosedError, DeviceError
 from bridges.native.xrt import SYNC_FROM_DEVICE, SYNC_TO_DEVICE, XRT, last_error
 
-__all__ = ["BufferObject"]
+__all__ = ["BufferObject", "uncounted"]
 
 _NO_ADDRESS = (1 << 63) - 1
 """``LLONG_MAX``: what ``xrtBOAddress`` returns where there is no address (xrt/xrt_bo.h)."""
@@ -111,3 +111,7 @@ class BufferObject(Closable):
     def __del__(self) -> None:
         if self._handle:
             self.close()
+
+
+def uncounted(nbytes: int) -> None:
+    """Count nothing: of a host-only buffer caches are tidied, and no sample moves."""

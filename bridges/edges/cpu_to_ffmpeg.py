@@ -1,34 +1,24 @@
 """CPU > FFmpeg: arrays as the planes of an AVFrame, which holds them until FFmpeg lets go."""
 
-import itertools
-import threading
 from collections.abc import Callable
 
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor, check_rows
+from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
 from bridges.backends.ffmpeg_properties import set_info
+from bridges.backends.layout import check_plane
 from bridges.context import Context
+from bridges.edges.countdown import Countdown
 from bridges.frame import Frame, FrameInfo
-from bridges.native.libavutil import AVFrame, BufferFree, frame_pointer, library
+from bridges.native.held import Held
+from bridges.native.libavutil import BUFFER_READ_ONLY, AVFrame, BufferFree, frame_pointer, library
 from bridges.routes import Copied, frame_edge
 from bridges.tensor import AccessMode, MemoryType
 
 __all__ = ["cpu_to_ffmpeg", "give_to_ffmpeg", "held_planes"]
 
-_READ_ONLY = 1
-"""``AV_BUFFER_FLAG_READONLY`` of libavutil/buffer.h."""
-
-_keys = itertools.count(1)
-_held: dict[int, Callable[[], None]] = {}
-
-
-def _let_go(key: int, _data: int) -> None:
-    # FFmpeg calls this from whichever of its threads drops the last reference to a plane.
-    _held.pop(key)()
-
-
-_let_go_pointer = BufferFree(_let_go)
+_held = Held()
+_let_go = BufferFree(_held.let_go)
 
 
 def held_planes() -> int:
@@ -78,37 +68,19 @@ def give_to_ffmpeg(frame: Frame) -> VideoFrame:
 def _av_frame(frame: Frame, access: AccessMode, done: Callable[[], None]) -> VideoFrame:
     """Return an AVFrame over the planes; ``done`` is called when FFmpeg has dropped them all."""
     for index, (tensor, dense) in enumerate(zip(frame.tensors, frame.info.planes, strict=True)):
-        check_rows(index, tensor.info, dense)
+        check_plane("FFmpeg", index, tensor.info, dense)
     av_frame = _empty_frame(frame.info)
     native = AVFrame.from_address(frame_pointer(av_frame))
-    flags = 0 if access & AccessMode.WRITE else _READ_ONLY
-    countdown = _Countdown(len(frame.tensors), done)
+    flags = 0 if access & AccessMode.WRITE else BUFFER_READ_ONLY
+    countdown = Countdown(len(frame.tensors), done)
     for index, tensor in enumerate(frame.tensors):
         address = tensor.handle("data")
-        key = next(_keys)
-        _held[key] = countdown
         native.buf[index] = library().av_buffer_create(
-            address, tensor.info.span, _let_go_pointer, key, flags
+            address, tensor.info.span, _let_go, _held.hold(countdown), flags
         )
         native.data[index] = address
         native.linesize[index] = tensor.info.strides[0]
     return av_frame
-
-
-class _Countdown:
-    """Calls ``done`` at the n-th call of itself."""
-
-    def __init__(self, count: int, done: Callable[[], None]) -> None:
-        self._left = count
-        self._done = done
-        self._lock = threading.Lock()
-
-    def __call__(self) -> None:
-        with self._lock:
-            self._left -= 1
-            finished = self._left == 0
-        if finished:
-            self._done()
 
 
 def _empty_frame(info: FrameInfo) -> VideoFrame:

@@ -1,12 +1,12 @@
 """CPU > GStreamer: arrays as the memories of a Gst.Buffer, which holds them until its last user."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 from bridges.backends.gstreamer import GStreamerContext, GStreamerTensor
 from bridges.backends.gstreamer_buffer import RELEASE, check_picture, hold, new_buffer
 from bridges.context import Context
+from bridges.edges.countdown import Countdown
 from bridges.errors import FormatError
 from bridges.frame import Frame
 from bridges.native.libgstreamer import MEMORY_READ_ONLY, library
@@ -71,12 +71,7 @@ def _share(
     check_picture(frame.info, planes)
     addresses = [_address(index, array, access) for index, array in enumerate(arrays)]
     flags = 0 if access & AccessMode.WRITE else MEMORY_READ_ONLY
-    left = itertools.count(len(planes) - 1, -1)
-
-    def let_one_go() -> None:
-        if next(left) == 0:
-            done()
-
+    let_one_go = Countdown(len(planes), done)
     wrap = library().gst_memory_new_wrapped
     memories = [
         wrap(flags, address, plane.span, 0, plane.span, hold(let_one_go), RELEASE)

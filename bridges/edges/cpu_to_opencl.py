@@ -1,8 +1,11 @@
 """CPU > OpenCL: an array as a buffer over the same memory, or as a copy on the device."""
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 import pyopencl as cl
 
+from bridges.backends.layout import check_samples
 from bridges.backends.opencl import (
     SHARED,
     OpenCLContext,
@@ -11,16 +14,13 @@ from bridges.backends.opencl import (
     opencl_errors,
 )
 from bridges.context import Context
-from bridges.errors import FormatError
+from bridges.edges.host_copies import upload_hooks
+from bridges.edges.refusals import target_has_own_memory
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
 
-def _has_own_memory(source: Context, target: Context) -> str:
-    return "" if target.shares_host_memory else f"{target.name} has memory of its own"
-
-
-@edge(MemoryType.CPU, MemoryType.OPENCL, copies=False, refusal=_has_own_memory)
+@edge(MemoryType.CPU, MemoryType.OPENCL, copies=False, refusal=target_has_own_memory)
 def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> OpenCLTensor:
     """Map one plane in place; ``close()`` waits for the kernels that use it.
 
@@ -34,12 +34,8 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
     assert isinstance(context, OpenCLContext)
     info, array = source.info, source.handle("array")
     nbytes = info.span
-    if nbytes == 0 or min(info.strides) < 0:
-        raise FormatError(
-            f"OpenCL needs at least one sample and strides of 0 or more, got shape {info.shape} "
-            f"with strides {info.strides}; copy the array first"
-        )
-    address, native, queue = source.handle("data"), context.native, context.queue
+    check_samples("an OpenCL buffer", info)
+    address, native, finish = source.handle("data"), context.native, context.finish
     buffer: cl.Buffer | None = None
 
     def make() -> cl.Buffer:
@@ -53,8 +49,7 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
     def synchronise() -> None:
         # Where nobody asked for the buffer, nothing was run on it.
         if buffer is not None:
-            with opencl_errors(f"finish the kernels on memory shared with {context.name}"):
-                queue.finish()
+            finish()
 
     return OpenCLTensor(
         make,
@@ -74,6 +69,8 @@ def transfer(source: Tensor, context: Context, access: AccessMode, copied: Copie
 
     Raises
     ------
+    FormatError
+        The array is empty.
     DeviceError
         The device has too little memory, or a transfer failed.
     """
@@ -83,26 +80,21 @@ def transfer(source: Tensor, context: Context, access: AccessMode, copied: Copie
     tensor = context.allocate(dense)
     buffer, queue = tensor.native, context.queue
 
-    def upload() -> None:
+    def send(rows: npt.NDArray[Any]) -> None:
         with opencl_errors(f"copy {dense.nbytes} bytes to {context.name}"):
-            cl.enqueue_copy(queue, buffer, np.ascontiguousarray(array))
-        copied(dense.nbytes)
+            cl.enqueue_copy(queue, buffer, rows)
 
-    def download() -> None:
-        # Rows are placed one by one where padding lies between: it may be somebody else's.
-        rows = array if array.flags.c_contiguous else np.empty(dense.shape, dense.dtype)
+    def fetch(rows: npt.NDArray[Any]) -> None:
         with opencl_errors(f"copy {dense.nbytes} bytes from {context.name}"):
             cl.enqueue_copy(queue, rows, buffer)
-        if rows is not array:
-            np.copyto(array, rows)
-        copied(dense.nbytes)
 
+    on_open, on_close = upload_hooks(array, access, copied, send=send, fetch=fetch)
     return OpenCLTensor(
         buffer,
         dense,
         context=context,
         parent=source,
         keep=(array, source.parent),
-        on_open=upload if access & AccessMode.READ else None,
-        on_close=download if access & AccessMode.WRITE else None,
+        on_open=on_open,
+        on_close=on_close,
     )

@@ -3,15 +3,15 @@
 from bridges.backends.openvino import OpenVINOTensor
 from bridges.backends.openvino_layout import describe
 from bridges.context import Context
+from bridges.edges.refusals import target_has_own_memory
 from bridges.errors import FormatError
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
 
 def _has_own_memory(source: Context, target: Context) -> str:
-    if target.shares_host_memory:
-        return ""
-    return f"{target.name} has memory of its own; its requests take the tensors of OpenVINO CPU too"
+    reason = target_has_own_memory(source, target)
+    return reason and f"{reason}; its requests take the tensors of OpenVINO CPU too"
 
 
 @edge(MemoryType.CPU, MemoryType.OPENVINO, copies=False, refusal=_has_own_memory)

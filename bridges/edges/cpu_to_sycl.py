@@ -1,19 +1,21 @@
 """CPU > SYCL: an array as a kernel's argument over the same memory, or as a copy on the device."""
 
-import numpy as np
+from typing import Any
 
+import numpy.typing as npt
+
+from bridges.backends.layout import check_samples
 from bridges.backends.sycl import SyclContext, SyclTensor, sycl_errors
-from bridges.backends.sycl_memory import check_layout
 from bridges.context import Context
+from bridges.edges.host_copies import upload_hooks
+from bridges.edges.refusals import target_has_own_memory
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
 
 def _has_own_memory(source: Context, target: Context) -> str:
     assert isinstance(target, SyclContext)
-    if not target.shares_host_memory:
-        return f"{target.name} has memory of its own"
-    return target.host_memory_refusal
+    return target_has_own_memory(source, target) or target.host_memory_refusal
 
 
 @edge(MemoryType.CPU, MemoryType.SYCL, copies=False, refusal=_has_own_memory)
@@ -29,10 +31,10 @@ def share(source: Tensor, context: Context, access: AccessMode, copied: Copied) 
     """
     assert isinstance(context, SyclContext)
     info, array = source.info, source.handle("array")
-    check_layout(info)
+    check_samples("USM", info)
     # The source may be closed first: its array and what that was mapped from stay alive.
     owner = (array, source.parent)
-    memory = context.system_memory(array.ctypes.data, info.span, owner)
+    memory = context.system_memory(source.handle("data"), info.span, owner)
     return SyclTensor(
         memory,
         info,
@@ -56,25 +58,20 @@ def transfer(source: Tensor, context: Context, access: AccessMode, copied: Copie
     """
     assert isinstance(context, SyclContext)
     array = source.handle("array")
-    check_layout(source.info)
+    check_samples("USM", source.info)
     dense = TensorInfo(source.info.shape, source.info.dtype)
     tensor = context.allocate(dense)
     memory, queue, usm_type = tensor.memory, context.queue, tensor.usm_type
 
-    def upload() -> None:
+    def send(rows: npt.NDArray[Any]) -> None:
         with sycl_errors(f"copy {dense.nbytes} bytes to {context.name}"):
-            queue.memcpy(memory, np.ascontiguousarray(array), dense.nbytes)
-        copied(dense.nbytes)
+            queue.memcpy(memory, rows, dense.nbytes)
 
-    def download() -> None:
-        # Rows are placed one by one where padding lies between: it may be somebody else's.
-        rows = array if array.flags.c_contiguous else np.empty(dense.shape, dense.dtype)
+    def fetch(rows: npt.NDArray[Any]) -> None:
         with sycl_errors(f"copy {dense.nbytes} bytes from {context.name}"):
             queue.memcpy(rows, memory, dense.nbytes)
-        if rows is not array:
-            np.copyto(array, rows)
-        copied(dense.nbytes)
 
+    on_open, on_close = upload_hooks(array, access, copied, send=send, fetch=fetch)
     return SyclTensor(
         memory,
         dense,
@@ -82,6 +79,6 @@ def transfer(source: Tensor, context: Context, access: AccessMode, copied: Copie
         keep=(array, source.parent),
         context=context,
         parent=source,
-        on_open=upload if access & AccessMode.READ else None,
-        on_close=download if access & AccessMode.WRITE else context.finish,
+        on_open=on_open,
+        on_close=on_close or context.finish,
     )

@@ -1,9 +1,12 @@
 """CPU > USM: an array copied into Level Zero's memory."""
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from bridges.backends.level_zero import LevelZeroContext, USMTensor, level_zero_errors
 from bridges.context import Context
+from bridges.edges.host_copies import upload_hooks
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
@@ -25,21 +28,15 @@ def cpu_to_usm(source: Tensor, context: Context, access: AccessMode, copied: Cop
     tensor = context.allocate(dense)
     allocation, nbytes = tensor.allocation, dense.nbytes
 
-    def upload() -> None:
-        rows = np.ascontiguousarray(array)
+    def send(rows: npt.NDArray[Any]) -> None:
         with level_zero_errors(f"copy {nbytes} bytes to the device"):
             allocation.native.copy(allocation.address, rows.ctypes.data, nbytes)
-        copied(nbytes)
 
-    def download() -> None:
-        # Rows are placed one by one where padding lies between: it may be somebody else's.
-        rows = array if array.flags.c_contiguous else np.empty(dense.shape, dense.dtype)
+    def fetch(rows: npt.NDArray[Any]) -> None:
         with level_zero_errors(f"copy {nbytes} bytes from the device"):
             allocation.native.copy(rows.ctypes.data, allocation.address, nbytes)
-        if rows is not array:
-            np.copyto(array, rows)
-        copied(nbytes)
 
+    on_open, on_close = upload_hooks(array, access, copied, send=send, fetch=fetch)
     return USMTensor(
         allocation,
         dense,
@@ -47,6 +44,6 @@ def cpu_to_usm(source: Tensor, context: Context, access: AccessMode, copied: Cop
         keep=(array, source.parent),
         context=context,
         parent=source,
-        on_open=upload if access & AccessMode.READ else None,
-        on_close=download if access & AccessMode.WRITE else None,
+        on_open=on_open,
+        on_close=on_close,
     )

@@ -1,18 +1,15 @@
 """CPU > XRT: an array carried to a device; by DMA alone where it begins at a page."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from bridges.backends.host_array import array_at
+from bridges.backends.layout import check_samples
 from bridges.backends.xrt import USER_ALIGNMENT, XRTContext, XRTTensor
-from bridges.backends.xrt_buffer import BufferObject
+from bridges.backends.xrt_buffer import BufferObject, uncounted
 from bridges.context import Context
-from bridges.errors import FormatError
+from bridges.edges.host_copies import Hook
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
-
-Hook = Callable[[], None]
 
 
 @edge(MemoryType.CPU, MemoryType.XRT, copies=True)
@@ -31,15 +28,12 @@ def cpu_to_xrt(source: Tensor, context: Context, access: AccessMode, copied: Cop
     """
     assert isinstance(context, XRTContext)
     array = source.handle("array")
-    if not array.size:
-        raise FormatError(
-            f"XRT memory holds at least one sample, got an array of shape {array.shape}"
-        )
     dense = TensorInfo(source.info.shape, source.info.dtype)
+    check_samples("XRT memory", dense)
     keep = (array, source.parent)
-    address = array.ctypes.data
+    address = source.handle("data")
     in_place = (
-        not context.host_only
+        not context.shares_host_memory
         and address % USER_ALIGNMENT == 0
         and array.flags.c_contiguous
         and array.flags.writeable  # Drivers pin pages for writing.
@@ -49,7 +43,7 @@ def cpu_to_xrt(source: Tensor, context: Context, access: AccessMode, copied: Cop
         upload, download = _by_dma(bo, dense.nbytes, copied)
     else:
         bo = context.allocate(dense).bo
-        moved = _nothing if context.host_only else copied
+        moved = uncounted if context.shares_host_memory else copied
         send, fetch = _by_dma(bo, dense.nbytes, moved)
         upload, download = _staged(bo, array, dense, (send, fetch), copied)
     return XRTTensor(
@@ -60,10 +54,6 @@ def cpu_to_xrt(source: Tensor, context: Context, access: AccessMode, copied: Cop
         on_open=upload if access & AccessMode.READ else None,
         on_close=download if access & AccessMode.WRITE else None,
     )
-
-
-def _nothing(nbytes: int) -> None:
-    """Count nothing: caches are tidied, and no sample moves."""
 
 
 def _by_dma(bo: BufferObject, nbytes: int, copied: Copied) -> tuple[Hook, Hook]:

@@ -1,19 +1,19 @@
 """DMA > FFmpeg: planes as a DRM_PRIME frame, which holds their descriptors until FFmpeg lets go."""
 
 import ctypes as c
-import itertools
-from typing import Any
 
 from av.video.frame import VideoFrame
 
 from bridges.backends.dma import DMATensor
-from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor, check_rows
+from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
 from bridges.backends.ffmpeg_properties import set_info
+from bridges.backends.layout import check_plane
 from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
 from bridges.native.drm import fourcc
-from bridges.native.libavutil import AVFrame, BufferFree, frame_pointer, library
+from bridges.native.held import Held
+from bridges.native.libavutil import BUFFER_READ_ONLY, AVFrame, BufferFree, frame_pointer, library
 from bridges.native.libavutil_drm import (
     AVDRMFrameDescriptor,
     AVDRMObjectDescriptor,
@@ -24,22 +24,12 @@ from bridges.tensor import AccessMode, MemoryType, TensorInfo
 
 __all__ = ["dma_to_ffmpeg", "held_frames"]
 
-_READ_ONLY = 1
-"""``AV_BUFFER_FLAG_READONLY`` of libavutil/buffer.h."""
 _PLANE_CODES = {(1, 1): "R8  ", (2, 1): "GR88", (1, 2): "R16 ", (2, 2): "GR32"}
 """``DRM_FORMAT_R8``, ``GR88``, ``R16``, ``GR1616`` of drm_fourcc.h by channels and bytes of each:
 the layers of a picture whose format has no code of its own."""
 
-_keys = itertools.count(1)
-_held: dict[int, Any] = {}
-
-
-def _let_go(key: int, _data: int) -> None:
-    # FFmpeg calls this from whichever of its threads drops the last reference to a frame.
-    del _held[key]
-
-
-_let_go_pointer = BufferFree(_let_go)
+_held = Held()
+_let_go = BufferFree(_held.let_go)
 
 
 def held_frames() -> int:
@@ -75,20 +65,19 @@ def dma_to_ffmpeg(frame: Frame, context: Context, access: AccessMode, copied: Co
     """
     assert isinstance(context, FFmpegContext)
     for index, (tensor, dense) in enumerate(zip(frame.tensors, frame.info.planes, strict=True)):
-        check_rows(index, tensor.info, dense)
+        check_plane("FFmpeg", index, tensor.info, dense)
     planes = [tensor for tensor in frame.tensors if isinstance(tensor, DMATensor)]
     descriptor = _describe(frame.info, planes)
     frames = context.frames_context(frame.info)
     av_frame = VideoFrame(0, 0, "drm_prime")
     native = AVFrame.from_address(frame_pointer(av_frame))
     native.width, native.height = frame.info.width, frame.info.height
-    key = next(_keys)
-    _held[key] = descriptor, [(plane.descriptor, plane.keep) for plane in planes]
-    flags = 0 if access & AccessMode.WRITE else _READ_ONLY
+    kept: list[object] = [descriptor, *((plane.descriptor, plane.keep) for plane in planes)]
+    flags = 0 if access & AccessMode.WRITE else BUFFER_READ_ONLY
     address = c.addressof(descriptor)
     native.data[0] = address
     native.buf[0] = library().av_buffer_create(
-        address, c.sizeof(descriptor), _let_go_pointer, key, flags
+        address, c.sizeof(descriptor), _let_go, _held.hold(kept.clear), flags
     )
     native.hw_frames_ctx = library().av_buffer_ref(frames)
     set_info(av_frame, frame.info)

@@ -2,9 +2,10 @@
 
 import os
 
-from bridges.backends.dma import DMATensor, check_linear, dma_errors
+from bridges.backends.dma import DMATensor, dma_errors
 from bridges.backends.gstreamer import GStreamerTensor
 from bridges.backends.gstreamer_buffer import RELEASE, check_picture, fd_memory, hold, new_buffer
+from bridges.backends.layout import check_linear
 from bridges.context import Context
 from bridges.frame import Frame
 from bridges.native.libgstreamer import MEMORY_READ_ONLY, GstMiniObject, keep_with, library

@@ -7,10 +7,12 @@ cl_khr_external_memory_dma_buf; any other is refused, and the route leads throug
 import pyopencl as cl
 
 from bridges.backends.cpu import CPUContext, CPUTensor
-from bridges.backends.dma import DMATensor, check_linear, samples, synchronisation
+from bridges.backends.dma import DMATensor, samples, synchronisation
+from bridges.backends.layout import check_linear
 from bridges.backends.opencl import OpenCLContext, OpenCLTensor, opencl_errors
 from bridges.context import Context
 from bridges.edges.cpu_to_opencl import share
+from bridges.edges.refusals import target_has_own_memory
 from bridges.errors import FormatError
 from bridges.native.libopencl import create_buffer_from_dma_buf, hand_over
 from bridges.routes import Copied, edge
@@ -20,10 +22,6 @@ _EXTENSION = "cl_khr_external_memory_dma_buf"
 _host = CPUContext()
 
 
-def _has_own_memory(source: Context, target: Context) -> str:
-    return "" if target.shares_host_memory else f"{target.name} has memory of its own"
-
-
 def _cannot_import(source: Context, target: Context) -> str:
     if target.shares_host_memory:
         return f"{target.name} works in host memory"
@@ -31,7 +29,7 @@ def _cannot_import(source: Context, target: Context) -> str:
     return "" if has else f"{target.name} has no {_EXTENSION}"
 
 
-@edge(MemoryType.DMA, MemoryType.OPENCL, copies=False, refusal=_has_own_memory)
+@edge(MemoryType.DMA, MemoryType.OPENCL, copies=False, refusal=target_has_own_memory)
 def share_mapped(
     source: Tensor, context: Context, access: AccessMode, copied: Copied
 ) -> OpenCLTensor:
@@ -87,7 +85,7 @@ def import_dma_buf(
     assert isinstance(context, OpenCLContext)
     check_linear(source.modifier, "imported as an OpenCL buffer")
     descriptor, info, offset = source.descriptor, source.info, source.offset
-    device, queue = context.handle("cl_device"), context.queue
+    device, queue, finish = context.handle("cl_device"), context.queue, context.finish
     alignment = device.mem_base_addr_align // 8
     if not descriptor.is_dma_buf or offset % alignment or not info.span:
         raise FormatError(
@@ -109,8 +107,7 @@ def import_dma_buf(
 
     def release() -> None:
         hand_over("Release", platform, queue.int_ptr, native)
-        with opencl_errors(f"finish the kernels on a dma-buf on {context.name}"):
-            queue.finish()
+        finish()
 
     return OpenCLTensor(
         buffer,

@@ -1,6 +1,7 @@
 """DMA > USM: a linear dma-buf as device memory of Level Zero, which imports it."""
 
-from bridges.backends.dma import DMATensor, check_linear
+from bridges.backends.dma import DMATensor
+from bridges.backends.layout import check_linear, check_samples
 from bridges.backends.level_zero import LevelZeroContext, USMTensor
 from bridges.context import Context
 from bridges.errors import FormatError
@@ -30,11 +31,11 @@ def dma_to_usm(source: Tensor, context: Context, access: AccessMode, copied: Cop
     assert isinstance(context, LevelZeroContext)
     check_linear(source.modifier, "imported by Level Zero")
     info, offset, descriptor = source.info, source.offset, source.descriptor
-    if info.span == 0 or min(info.strides) < 0 or offset + info.span > descriptor.nbytes:
+    check_samples("USM", info, offset=offset)
+    if offset + info.span > descriptor.nbytes:
         raise FormatError(
-            f"Level Zero takes at least one sample, at strides of 0 or more, within the "
-            f"{descriptor.nbytes} bytes of the dma-buf; got shape {info.shape} with strides "
-            f"{info.strides} at byte {offset}"
+            f"{info.span} bytes from byte {offset} on do not fit into a dma-buf of "
+            f"{descriptor.nbytes} bytes; check shape, strides and offset"
         )
     return USMTensor(
         context.import_fd(descriptor.fd, descriptor.nbytes),

@@ -3,6 +3,7 @@
 import struct
 
 from bridges.backends.dma import DMATensor
+from bridges.backends.layout import check_plane
 from bridges.backends.vaapi import VAAPIContext, VAAPITensor
 from bridges.backends.vaapi_surface import PlaneLayout, create_surface, surface_format
 from bridges.context import Context
@@ -119,24 +120,11 @@ def _check(tensors: list[DMATensor], info: FrameInfo) -> None:
     surface_format(info.format)
     if not info.format.drm:
         raise FormatError(f"DRM has no name for {info.format.name}; convert to nv12 or bgra first")
-    item = info.format.dtype.itemsize
-    for index, tensor in enumerate(tensors):
-        given = tensor.info
-        shape = info.format.plane_shape(index, info.width, info.height)
-        inner = (item * shape[2], item) if len(shape) == 3 else (item,)
-        is_packed = (given.shape, given.dtype, given.strides[1:]) == (
-            shape,
-            info.format.dtype,
-            inner,
-        )
-        row = inner[0] * shape[1]
-        if not is_packed or not row <= given.strides[0] <= _MAX_NUMBER:
+    for index, (tensor, dense) in enumerate(zip(tensors, info.planes, strict=True)):
+        check_plane("VA-API", index, tensor.info, dense)
+        pitch = tensor.info.strides[0]
+        if pitch > _MAX_NUMBER or tensor.offset > _MAX_NUMBER:
             raise FormatError(
-                f"VA-API needs plane {index} as {shape} of {info.format.dtype}, rows at least "
-                f"{row} bytes apart and samples side by side; got {given.shape} of {given.dtype} "
-                f"with strides {given.strides}"
-            )
-        if tensor.offset > _MAX_NUMBER:
-            raise FormatError(
-                f"VA-API needs planes within 4 GiB, got plane {index} at byte {tensor.offset}"
+                f"VA-API needs planes and rows within 4 GiB, got plane {index} at byte "
+                f"{tensor.offset} with rows {pitch} bytes apart"
             )

@@ -1,21 +1,17 @@
 """FFmpeg > CPU: a plane of an AVFrame as a NumPy array, in place where it is not on a device."""
 
-import ctypes
-import threading
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from bridges.backends.cpu import CPUTensor
 from bridges.backends.ffmpeg import FFmpegContext, new_frame
-from bridges.backends.ffmpeg_hardware import check, check_linear
+from bridges.backends.ffmpeg_hardware import check, check_linear_frame
+from bridges.backends.host_array import array_at
 from bridges.context import Context
+from bridges.edges.countdown import Countdown
 from bridges.frame import Frame
 from bridges.native.libavutil import AVFrame, frame_pointer, library
 from bridges.routes import Copied, edge, frame_edge
-from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
+from bridges.tensor import AccessMode, MemoryType, Tensor
 
 _MAP_READ, _MAP_WRITE = 1, 2
 """``AV_HWFRAME_MAP_*`` of libavutil/hwcontext.h."""
@@ -40,23 +36,14 @@ def _is_not_on_device(source: Context, target: Context) -> str:
     return "" if _hardware(source) else "its frames are in host memory"
 
 
-def _samples(
-    frame: VideoFrame, address: int, info: TensorInfo, access: AccessMode
-) -> npt.NDArray[Any]:
-    memory = (ctypes.c_uint8 * info.span).from_address(address)
-    # The array holds the frame, so that the source may be closed before it.
-    memory.frame = frame  # type: ignore[attr-defined]
-    array = np.ndarray(info.shape, info.dtype, memoryview(memory), strides=info.strides)
-    array.flags.writeable = bool(access & AccessMode.WRITE)
-    return array
-
-
 @edge(MemoryType.FFMPEG, MemoryType.CPU, copies=False, refusal=_is_on_device)
 def ffmpeg_to_cpu(
     source: Tensor, context: Context, access: AccessMode, copied: Copied
 ) -> CPUTensor:
     """Map one plane; a READ mapping cannot be written to."""
-    array = _samples(source.handle("av_frame"), source.handle("data"), source.info, access)
+    # The array holds the frame, so that the source may be closed before it.
+    frame, writeable = source.handle("av_frame"), bool(access & AccessMode.WRITE)
+    array = array_at(source.handle("data"), source.info, owner=frame, writeable=writeable)
     return CPUTensor(array, context=context, parent=source)
 
 
@@ -73,9 +60,10 @@ def map_drm_prime(frame: Frame, context: Context, access: AccessMode, copied: Co
     DeviceError
         FFmpeg cannot map the frame.
     """
-    flags = _MAP_READ | (_MAP_WRITE if access & AccessMode.WRITE else 0)
+    writeable = bool(access & AccessMode.WRITE)
+    flags = _MAP_READ | (_MAP_WRITE if writeable else 0)
     source = frame.tensors[0].handle("av_frame")
-    check_linear(source)
+    check_linear_frame(source)
     name = frame.info.format.name
     # Without a size PyAV allocates nothing; FFmpeg sets the size as it maps.
     host = VideoFrame(0, 0, name)
@@ -88,7 +76,7 @@ def map_drm_prime(frame: Frame, context: Context, access: AccessMode, copied: Co
     mapped = []
     for index, tensor in enumerate(frame.tensors):
         # The rows are as far apart as the descriptor says, and the tensor with it.
-        array = _samples(host, native.data[index], tensor.info, access)
+        array = array_at(native.data[index], tensor.info, owner=host, writeable=writeable)
         mapped.append(CPUTensor(array, context=context, parent=tensor))
     return frame.over(mapped)
 
@@ -109,33 +97,25 @@ def download(frame: Frame, context: Context, access: AccessMode, copied: Copied)
     device = frame.tensors[0].context
     source = frame.tensors[0].handle("av_frame")
     if _hardware(device) == "drm_prime":
-        check_linear(source)
+        check_linear_frame(source)
     host = new_frame(frame.info)
     planes = FFmpegContext().wrap(host).tensors
     nbytes = sum(plane.info.nbytes for plane in planes)
-    open_planes = len(planes)
-    lock = threading.Lock()
+    writeable = bool(access & AccessMode.WRITE)
 
     def transfer(target: VideoFrame, origin: VideoFrame) -> None:
         code = library().av_hwframe_transfer_data(frame_pointer(target), frame_pointer(origin), 0)
         check(code, f"transfer {nbytes} bytes of a frame in {_hardware(device)} memory")
         copied(nbytes)
 
-    def close_one() -> None:
-        nonlocal open_planes
-        with lock:
-            open_planes -= 1
-            is_last = open_planes == 0
-        if is_last:
-            transfer(source, host)
-
     mapped = []
     for tensor, plane in zip(frame.tensors, planes, strict=True):
-        array = _samples(host, plane.handle("data"), plane.info, access)
+        array = array_at(plane.handle("data"), plane.info, owner=host, writeable=writeable)
         mapped.append(CPUTensor(array, context=context, parent=tensor))
     if access & AccessMode.READ:
         mapped[0].on_open = lambda: transfer(host, source)
-    if access & AccessMode.WRITE:
+    if writeable:
+        close_one = Countdown(len(mapped), lambda: transfer(source, host))
         for tensor in mapped:
             tensor.on_close = close_one
     return frame.over(mapped)

@@ -4,6 +4,7 @@ from bridges.backends.gstreamer import GStreamerTensor
 from bridges.context import Context
 from bridges.edges.cpu_to_opencl import share
 from bridges.edges.gstreamer_to_cpu import gstreamer_to_cpu
+from bridges.edges.refusals import target_has_own_memory
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
@@ -11,7 +12,7 @@ from bridges.tensor import AccessMode, MemoryType, Tensor
 def _has_own_memory(source: Context, target: Context) -> str:
     if not source.shares_host_memory:
         return "GStreamer copies VA memory to map it"
-    return "" if target.shares_host_memory else f"{target.name} has memory of its own"
+    return target_has_own_memory(source, target)
 
 
 # Each mapping of device memory may lie elsewhere, so that none can be opened again.

@@ -4,12 +4,16 @@ Not zero-copy: OpenCL's extensions import dma-bufs and export none. Who wants a 
 a dma-buf without a copy allocates it there first and maps it to OpenCL.
 """
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pyopencl as cl
 
 from bridges.backends.dma import DMAContext, DMATensor, cpu_access, samples
 from bridges.backends.opencl import OpenCLContext, opencl_errors
 from bridges.context import Context
+from bridges.edges.host_copies import whole_span_hooks
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
@@ -33,28 +37,22 @@ def opencl_to_dma(
     flat = DMATensor(tensor.descriptor, TensorInfo((info.span,), np.dtype("u1")), context=context)
     memory = samples(flat, AccessMode.READ_WRITE)
 
-    def fetch() -> None:
-        with (
-            cpu_access(tensor, AccessMode.WRITE),
-            opencl_errors(f"copy {info.span} bytes from {device.name}"),
-        ):
+    def fetch(memory: npt.NDArray[Any]) -> None:
+        action = f"copy {info.span} bytes from {device.name}"
+        with cpu_access(tensor, AccessMode.WRITE), opencl_errors(action):
             cl.enqueue_copy(queue, memory, buffer)
-        copied(info.span)
 
-    def upload() -> None:
-        with (
-            cpu_access(tensor, AccessMode.READ),
-            opencl_errors(f"copy {info.span} bytes to {device.name}"),
-        ):
+    def send(memory: npt.NDArray[Any]) -> None:
+        action = f"copy {info.span} bytes to {device.name}"
+        with cpu_access(tensor, AccessMode.READ), opencl_errors(action):
             cl.enqueue_copy(queue, buffer, memory)
-        copied(info.span)
 
+    on_open, on_close = whole_span_hooks(source, memory, access, copied, fetch=fetch, send=send)
     return DMATensor(
         tensor.descriptor,
         info,
         context=context,
         parent=source,
-        # What lies between rows goes back with them, so that it too has to be fetched first.
-        on_open=fetch if access & AccessMode.READ or not info.is_contiguous else None,
-        on_close=upload if access & AccessMode.WRITE else None,
+        on_open=on_open,
+        on_close=on_close,
     )

@@ -4,7 +4,7 @@ Written by openvino's headers and run on no GPU yet: elsewhere the edge is refus
 OpenCL > CPU > OpenVINO, which copies nothing on a device that shares host memory.
 """
 
-from bridges.backends.opencl import OpenCLContext, opencl_errors
+from bridges.backends.opencl import OpenCLContext
 from bridges.backends.openvino import OpenVINORemoteTensor
 from bridges.backends.openvino_opencl import OpenVINOOpenCLContext
 from bridges.context import Context
@@ -37,11 +37,6 @@ def share(
     assert isinstance(context, OpenVINOOpenCLContext)
     assert isinstance(device, OpenCLContext)
     mapped = context.over(source)
-
-    def finish() -> None:
-        # openvino runs on a queue of its own.
-        with opencl_errors(f"finish the kernels on {device.name}"):
-            device.queue.finish()
-
-    mapped.on_open = finish
+    # openvino runs on a queue of its own.
+    mapped.on_open = device.finish
     return mapped

@@ -6,6 +6,7 @@ from bridges.backends.cpu import CPUTensor
 from bridges.backends.host_array import array_at
 from bridges.backends.opencv_umat import OpenCVUMatContext, OpenCVUMatTensor
 from bridges.context import Context
+from bridges.edges.refusals import source_has_own_memory
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
@@ -14,7 +15,7 @@ def _is_out_of_reach(source: Context, target: Context) -> str:
     assert isinstance(source, OpenCVUMatContext)
     if source.opencl is None:
         return "without OpenCL, OpenCV does not tell where a UMat is"
-    return "" if source.shares_host_memory else f"{source.name} has memory of its own"
+    return source_has_own_memory(source, target)
 
 
 @edge(MemoryType.OPENCV_UMAT, MemoryType.CPU, copies=False, refusal=_is_out_of_reach)

@@ -1,6 +1,6 @@
 """OpenCV_UMat > OpenCL: a UMat's own buffer, in OpenCV's own OpenCL context."""
 
-from bridges.backends.opencl import OpenCLContext, OpenCLTensor, opencl_errors
+from bridges.backends.opencl import OpenCLContext, OpenCLTensor
 from bridges.backends.opencv_umat import NO_OPENCL, OpenCVUMatContext, OpenCVUMatTensor
 from bridges.context import Context
 from bridges.routes import Copied, edge
@@ -32,17 +32,12 @@ def opencv_umat_to_opencl(
     """
     assert isinstance(source, OpenCVUMatTensor)
     assert isinstance(context, OpenCLContext)
-    whole, info, queue = source.whole, source.info, context.queue
+    whole, info = source.whole, source.info
     offset = source.native.offset
     part = whole[offset : offset + info.span] if offset else whole
     assert isinstance(part, OpenCLTensor)
     # By itself, so that ``source`` may be closed first.
     settle = source.lend().settle
-
-    def wait() -> None:
-        with opencl_errors(f"finish the kernels on a UMat in {context.name}"):
-            queue.finish()
-
     return OpenCLTensor(
         part.native,
         info,
@@ -50,5 +45,5 @@ def opencv_umat_to_opencl(
         context=context,
         parent=source,
         on_open=lambda: settle(access),
-        on_close=wait,
+        on_close=context.finish,
     )

@@ -8,17 +8,10 @@ from bridges.backends.cpu import CPUTensor
 from bridges.backends.openvino import OpenVINORemoteTensor, OpenVINOTensor, openvino_errors
 from bridges.backends.openvino_layout import describe
 from bridges.context import Context
+from bridges.edges.refusals import source_has_own_memory, source_shares_host_memory
 from bridges.errors import FormatError
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
-
-
-def _has_own_memory(source: Context, target: Context) -> str:
-    return "" if source.shares_host_memory else f"{source.name} has memory of its own"
-
-
-def _is_host_memory(source: Context, target: Context) -> str:
-    return f"{source.name} shares host memory" if source.shares_host_memory else ""
 
 
 def _check(source: Tensor, access: AccessMode) -> None:
@@ -27,7 +20,7 @@ def _check(source: Tensor, access: AccessMode) -> None:
         raise FormatError("a READ mapping cannot be written to; map its source with READ_WRITE")
 
 
-@edge(MemoryType.OPENVINO, MemoryType.CPU, copies=False, refusal=_has_own_memory)
+@edge(MemoryType.OPENVINO, MemoryType.CPU, copies=False, refusal=source_has_own_memory)
 def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
     """Map one tensor in place; an output's array is good until its request runs again.
 
@@ -47,7 +40,7 @@ def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -
     return CPUTensor(array, context=context, parent=source)
 
 
-@edge(MemoryType.OPENVINO, MemoryType.CPU, copies=True, refusal=_is_host_memory)
+@edge(MemoryType.OPENVINO, MemoryType.CPU, copies=True, refusal=source_shares_host_memory)
 def download(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
     """Copy one tensor to the host for READ, and back at ``close()`` for WRITE.
 

@@ -1,20 +1,19 @@
 """SYCL > CPU: USM as an array, in place where the host can reach it."""
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from bridges.backends.cpu import CPUTensor
 from bridges.backends.sycl import SyclContext, SyclTensor, sycl_errors
 from bridges.context import Context
+from bridges.edges.host_copies import download_to_array
+from bridges.edges.refusals import source_is_device_memory
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
 
-def _is_out_of_reach(source: Context, target: Context) -> str:
-    assert isinstance(source, SyclContext)
-    return f"the host cannot reach {source.name}" if source.usm_type == "device" else ""
-
-
-@edge(MemoryType.SYCL, MemoryType.CPU, copies=False, refusal=_is_out_of_reach)
+@edge(MemoryType.SYCL, MemoryType.CPU, copies=False, refusal=source_is_device_memory)
 def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
     """Map one block in place, after the kernels that are under way.
 
@@ -46,25 +45,13 @@ def download(source: Tensor, context: Context, access: AccessMode, copied: Copie
     device = source.context
     assert isinstance(device, SyclContext)
     queue, memory, info = device.queue, source.handle("usm_memory"), source.info
-    host = np.empty(info.span, np.uint8)
 
-    def fetch() -> None:
+    def fetch(host: npt.NDArray[Any]) -> None:
         with sycl_errors(f"copy {info.span} bytes from {device.name}"):
             queue.memcpy(host, memory, info.span)
-        copied(info.span)
 
-    def upload() -> None:
+    def send(host: npt.NDArray[Any]) -> None:
         with sycl_errors(f"copy {info.span} bytes to {device.name}"):
             queue.memcpy(memory, host, info.span)
-        copied(info.span)
 
-    array = np.ndarray(info.shape, info.dtype, host, strides=info.strides)
-    array.flags.writeable = bool(access & AccessMode.WRITE)
-    return CPUTensor(
-        array,
-        context=context,
-        parent=source,
-        # What lies between rows goes back with them, so that it too has to be fetched first.
-        on_open=fetch if access & AccessMode.READ or not info.is_contiguous else None,
-        on_close=upload if access & AccessMode.WRITE else None,
-    )
+    return download_to_array(source, context, access, copied, fetch=fetch, send=send)

@@ -1,20 +1,19 @@
 """USM > CPU: Level Zero's memory as an array, in place where the host can reach it."""
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from bridges.backends.cpu import CPUTensor
-from bridges.backends.level_zero import LevelZeroContext, USMTensor, level_zero_errors
+from bridges.backends.level_zero import USMTensor, level_zero_errors
 from bridges.context import Context
+from bridges.edges.host_copies import download_to_array
+from bridges.edges.refusals import source_is_device_memory
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
 
-def _is_out_of_reach(source: Context, target: Context) -> str:
-    assert isinstance(source, LevelZeroContext)
-    return f"the host cannot reach {source.name}" if source.usm_type == "device" else ""
-
-
-@edge(MemoryType.USM, MemoryType.CPU, copies=False, refusal=_is_out_of_reach)
+@edge(MemoryType.USM, MemoryType.CPU, copies=False, refusal=source_is_device_memory)
 def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
     """Map one block in place; work of other frameworks on it has to be finished.
 
@@ -41,26 +40,13 @@ def download(source: Tensor, context: Context, access: AccessMode, copied: Copie
     # The allocation and what it was mapped from stay alive, where the source is closed first.
     owners = (source.allocation, source.keep, source.parent)
     address, info = source.handle("data"), source.info
-    host = np.empty(info.span, np.uint8)
-    there = host.ctypes.data
 
-    def fetch() -> None:
+    def fetch(host: npt.NDArray[Any]) -> None:
         with level_zero_errors(f"copy {info.span} bytes from the device"):
-            owners[0].native.copy(there, address, info.span)
-        copied(info.span)
+            owners[0].native.copy(host.ctypes.data, address, info.span)
 
-    def upload() -> None:
+    def send(host: npt.NDArray[Any]) -> None:
         with level_zero_errors(f"copy {info.span} bytes to the device"):
-            owners[0].native.copy(address, there, info.span)
-        copied(info.span)
+            owners[0].native.copy(address, host.ctypes.data, info.span)
 
-    array = np.ndarray(info.shape, info.dtype, host, strides=info.strides)
-    array.flags.writeable = bool(access & AccessMode.WRITE)
-    return CPUTensor(
-        array,
-        context=context,
-        parent=source,
-        # What lies between rows goes back with them, so that it too has to be fetched first.
-        on_open=fetch if access & AccessMode.READ or not info.is_contiguous else None,
-        on_close=upload if access & AccessMode.WRITE else None,
-    )
+    return download_to_array(source, context, access, copied, fetch=fetch, send=send)

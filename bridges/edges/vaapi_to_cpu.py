@@ -1,16 +1,14 @@
 """VAAPI > CPU: a surface as arrays, in place where its driver shows the memory itself."""
 
-import threading
-
 from bridges.backends.cpu import CPUTensor
 from bridges.backends.host_array import array_at
+from bridges.backends.layout import check_linear, plane_layout
 from bridges.backends.vaapi import VAAPIContext, VAAPITensor, whole_surface
 from bridges.backends.vaapi_image import MappedImage
-from bridges.backends.vaapi_surface import plane_info
 from bridges.context import Context
-from bridges.errors import DeviceError, FormatError
+from bridges.edges.countdown import Countdown
+from bridges.errors import DeviceError
 from bridges.frame import Frame
-from bridges.native.drm import modifier_name
 from bridges.routes import Copied, edge, frame_edge
 from bridges.tensor import AccessMode, MemoryType, Tensor
 
@@ -39,10 +37,7 @@ def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -
     surface = source.surface
     plane = surface.layout[source.index]
     if not surface.is_linear:
-        raise FormatError(
-            f"{surface} has the layout {modifier_name(plane.modifier)}, and the host can see "
-            "linear memory in place only; allocate linear surfaces or have the device convert it"
-        )
+        check_linear(plane.modifier, "seen in place by the host")
     image = MappedImage.derive(surface)
     address, pitch = image.plane(source.index)
     if pitch != plane.pitch:
@@ -80,23 +75,18 @@ def download(frame: Frame, context: Context, access: AccessMode, copied: Copied)
     if access & AccessMode.READ:
         image.fetch(*part)
         copied(nbytes)
-    open_planes, lock = len(frame.tensors), threading.Lock()
 
-    def close_one() -> None:
-        nonlocal open_planes
-        with lock:
-            open_planes -= 1
-            is_last = open_planes == 0
-        if is_last:
-            image.store(*part)
-            copied(nbytes)
-            image.close()
+    def store() -> None:
+        image.store(*part)
+        copied(nbytes)
+        image.close()
 
+    close_one = Countdown(len(frame.tensors), store)
     mapped = []
     writeable = bool(access & AccessMode.WRITE)
     for index, tensor in enumerate(frame.tensors):
         address, pitch = image.plane(index)
-        layout = plane_info(info.format, index, info.width, info.height, pitch)
+        layout = plane_layout(info.format, index, info.width, info.height, pitch)
         array = array_at(address, layout, owner=(image, owner), writeable=writeable)
         on_close = close_one if writeable else None
         mapped.append(CPUTensor(array, context=context, parent=tensor, on_close=on_close))

@@ -1,6 +1,7 @@
 """VAAPI > DMA: the planes of a surface as the dma-bufs that its driver exports."""
 
-from bridges.backends.dma import DMATensor, check_linear
+from bridges.backends.dma import DMATensor
+from bridges.backends.layout import check_linear
 from bridges.backends.vaapi import VAAPIContext, VAAPITensor
 from bridges.context import Context
 from bridges.errors import DeviceError

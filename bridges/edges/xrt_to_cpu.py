@@ -3,17 +3,11 @@
 from bridges.backends.cpu import CPUTensor
 from bridges.backends.host_array import array_at
 from bridges.backends.xrt import XRTTensor
+from bridges.backends.xrt_buffer import uncounted
 from bridges.context import Context
+from bridges.edges.refusals import source_has_own_memory, source_shares_host_memory
 from bridges.routes import Copied, edge
 from bridges.tensor import AccessMode, MemoryType, Tensor
-
-
-def _has_own_memory(source: Context, target: Context) -> str:
-    return "" if source.shares_host_memory else f"{source.name} has memory of its own"
-
-
-def _is_host_only(source: Context, target: Context) -> str:
-    return f"{source.name} uses host memory in place" if source.shares_host_memory else ""
 
 
 def _map(
@@ -41,11 +35,7 @@ def _map(
     )
 
 
-def _nothing(nbytes: int) -> None:
-    """Count nothing: caches are tidied, and no sample moves."""
-
-
-@edge(MemoryType.XRT, MemoryType.CPU, copies=False, refusal=_has_own_memory)
+@edge(MemoryType.XRT, MemoryType.CPU, copies=False, refusal=source_has_own_memory)
 def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
     """Map a host-only buffer in place.
 
@@ -54,10 +44,10 @@ def view(source: Tensor, context: Context, access: AccessMode, copied: Copied) -
     DeviceError
         XRT cannot synchronise the buffer.
     """
-    return _map(source, context, access, bool(access & AccessMode.READ), _nothing)
+    return _map(source, context, access, bool(access & AccessMode.READ), uncounted)
 
 
-@edge(MemoryType.XRT, MemoryType.CPU, copies=True, refusal=_is_host_only)
+@edge(MemoryType.XRT, MemoryType.CPU, copies=True, refusal=source_shares_host_memory)
 def transfer(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
     """Carry the samples to the buffer's host side for READ, and back at ``close()`` for WRITE.
 

@@ -59,18 +59,28 @@ def create_runtime(context: Context) -> Runtime:
     ------
     NoRouteError
         No runtime works on that memory.
+    DeviceNotFoundError
+        The runtime's compiler is not installed.
     """
     if context.memory_type is MemoryType.OPENCL:
         from bridges.kernels.opencl import OpenCLRuntime
 
         return OpenCLRuntime(context)
+    if context.memory_type is MemoryType.SYCL:
+        from bridges.kernels.sycl import SyclRuntime
+
+        return SyclRuntime(context)
     if context.memory_type is MemoryType.CPU:
         from bridges.kernels.host import NumPyRuntime
 
         return NumPyRuntime(context)
+    if context.memory_type is MemoryType.CUDA:
+        from bridges.kernels.cuda import CUDARuntime
+
+        return CUDARuntime(context)
     raise NoRouteError(
-        f"no runtime runs kernels on {context.memory_type.value} memory; map the frames to CPU or "
-        "OpenCL"
+        f"no runtime runs kernels on {context.memory_type.value} memory; map the frames to CPU, "
+        "OpenCL, SYCL or CUDA"
     )
 
 

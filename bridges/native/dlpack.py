@@ -12,8 +12,7 @@ import ctypes as c
 from typing import Any
 
 import numpy as np
-
-from bridges.tensor import TensorInfo
+import numpy.typing as npt
 
 __all__ = [
     "CPU",
@@ -77,30 +76,22 @@ _get_pointer.restype, _get_pointer.argtypes = c.c_void_p, [c.py_object, c.c_char
 
 
 def capsule(
-    address: int,
-    info: TensorInfo,
-    owner: object,
+    array: npt.NDArray[Any],
     *,
     device: tuple[int, int],
     max_version: tuple[int, int] | None = None,
-    read_only: bool = False,
 ) -> Any:
     """Return a capsule for ``__dlpack__``.
 
     Parameters
     ----------
-    address : int
-        Of the first sample, as the device knows it.
-    info : TensorInfo
-        Layout of the samples.
-    owner : object
-        What owns the memory; kept until the consumer lets go of it.
+    array : numpy.ndarray
+        Of the device's own addresses: never read here, and kept until the consumer lets go of it.
+        The consumer must not write where it is read-only.
     device : tuple of int
         ``(device_type, device_id)``.
     max_version : tuple of int, optional
         As the consumer passed it: without it, or below 1.0, it gets the structure without version.
-    read_only : bool
-        Whether the consumer must not write.
 
     Raises
     ------
@@ -108,10 +99,6 @@ def capsule(
         DLPack has no such sample type or strides, or cannot tell this consumer that it must not
         write.
     """
-    memory = (c.c_uint8 * info.span).from_address(address)
-    memory.owner = owner  # type: ignore[attr-defined]
-    array = np.ndarray(info.shape, info.dtype, memoryview(memory), strides=info.strides)
-    array.flags.writeable = not read_only
     # NumPy knows versions since its own version 2.1.
     versioned = max_version is not None and max_version[0] >= 1
     options: dict[str, Any] = {"max_version": max_version} if versioned else {}

@@ -8,12 +8,12 @@ memory that SYCL did not allocate. Its layout is public: ``struct Py_MemoryObjec
 import ctypes as c
 import functools
 import os
-import re
-from pathlib import Path
 from typing import Any
 
 import dpctl
 import dpctl.memory
+
+from bridges.native.loading import loaded_library
 
 __all__ = ["HostMemory", "host_memory", "layout_failure", "native_context", "native_device"]
 
@@ -74,11 +74,10 @@ def layout_failure(anchor: Any) -> str:
 @functools.cache
 def _libsycl() -> c.CDLL:
     """Return the very libsycl that dpctl has loaded."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.split(maxsplit=5)[-1]
-        if re.match(r"libsycl\.so", Path(path).name):
-            return c.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-    raise OSError("dpctl is imported, yet no libsycl is mapped into this process")
+    path = loaded_library("libsycl.so")
+    if not path:
+        raise OSError("dpctl is imported, yet no libsycl is mapped into this process")
+    return c.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
 
 
 def _native(mangled: str, reference: int) -> int:

@@ -16,8 +16,10 @@ import av
 from av.video.frame import VideoFrame
 
 from bridges.errors import DeviceError
+from bridges.native.loading import Prototype, declare
 
 __all__ = [
+    "BUFFER_READ_ONLY",
     "AVBufferRef",
     "AVFrame",
     "AVFrameSideData",
@@ -28,6 +30,9 @@ __all__ = [
     "frame_pointer",
     "library",
 ]
+
+BUFFER_READ_ONLY = 1
+"""``AV_BUFFER_FLAG_READONLY`` of libavutil/buffer.h."""
 
 SUPPORTED_MAJOR = 60
 """The libavutil major version (FFmpeg 8) whose AVFrame layout is written down below."""
@@ -118,6 +123,29 @@ BufferFree = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)
 """``void free(void *opaque, uint8_t *data)`` of ``av_buffer_create``."""
 
 
+_PROTOTYPES: dict[str, Prototype] = {
+    "av_buffer_create": (
+        c.c_void_p,
+        [c.c_void_p, c.c_size_t, BufferFree, c.c_void_p, c.c_int],
+    ),
+    "av_buffer_ref": (c.c_void_p, [c.c_void_p]),
+    "av_buffer_unref": (None, [c.POINTER(c.c_void_p)]),
+    "av_frame_copy_props": (c.c_int, [c.c_void_p, c.c_void_p]),
+    "av_frame_is_writable": (c.c_int, [c.c_void_p]),
+    "av_frame_unref": (None, [c.c_void_p]),
+    "av_get_pix_fmt": (c.c_int, [c.c_char_p]),
+    "av_get_pix_fmt_name": (c.c_char_p, [c.c_int]),
+    "av_hwdevice_ctx_alloc": (c.c_void_p, [c.c_int]),
+    "av_hwdevice_ctx_init": (c.c_int, [c.c_void_p]),
+    "av_hwdevice_find_type_by_name": (c.c_int, [c.c_char_p]),
+    "av_hwframe_ctx_alloc": (c.c_void_p, [c.c_void_p]),
+    "av_hwframe_ctx_init": (c.c_int, [c.c_void_p]),
+    "av_hwframe_map": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
+    "av_hwframe_transfer_data": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
+    "av_strerror": (c.c_int, [c.c_int, c.c_char_p, c.c_size_t]),
+}
+
+
 @functools.cache
 def library() -> c.CDLL:
     """Return the very libavutil that PyAV loaded, with prototypes set.
@@ -136,31 +164,7 @@ def library() -> c.CDLL:
     # The linker looks for a symbol in this module's own dependencies. A search by name could find
     # another FFmpeg in the process, such as the one in OpenCV's wheel.
     lib = c.CDLL(av.video.frame.__file__, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-    prototypes: dict[str, tuple[object, list[object]]] = {
-        "av_buffer_create": (
-            c.c_void_p,
-            [c.c_void_p, c.c_size_t, BufferFree, c.c_void_p, c.c_int],
-        ),
-        "av_buffer_ref": (c.c_void_p, [c.c_void_p]),
-        "av_buffer_unref": (None, [c.POINTER(c.c_void_p)]),
-        "av_frame_copy_props": (c.c_int, [c.c_void_p, c.c_void_p]),
-        "av_frame_is_writable": (c.c_int, [c.c_void_p]),
-        "av_frame_ref": (c.c_int, [c.c_void_p, c.c_void_p]),
-        "av_frame_unref": (None, [c.c_void_p]),
-        "av_get_pix_fmt": (c.c_int, [c.c_char_p]),
-        "av_get_pix_fmt_name": (c.c_char_p, [c.c_int]),
-        "av_hwdevice_ctx_alloc": (c.c_void_p, [c.c_int]),
-        "av_hwdevice_ctx_init": (c.c_int, [c.c_void_p]),
-        "av_hwdevice_find_type_by_name": (c.c_int, [c.c_char_p]),
-        "av_hwframe_ctx_alloc": (c.c_void_p, [c.c_void_p]),
-        "av_hwframe_ctx_init": (c.c_int, [c.c_void_p]),
-        "av_hwframe_map": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
-        "av_hwframe_transfer_data": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
-        "av_strerror": (c.c_int, [c.c_int, c.c_char_p, c.c_size_t]),
-    }
-    for name, (result, arguments) in prototypes.items():
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
+    declare(lib, _PROTOTYPES)
     _check_layout()
     _check_hardware_layout(lib)
     return lib

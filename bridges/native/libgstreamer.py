@@ -9,6 +9,8 @@ import ctypes as c
 import functools
 from typing import Any
 
+from bridges.native.loading import Prototype, declare
+
 __all__ = [
     "CLOCK_TIME_NONE",
     "MAP_READ",
@@ -105,11 +107,10 @@ DestroyNotify = c.CFUNCTYPE(None, c.c_void_p)
 
 _P, _U, _N = c.c_void_p, c.c_uint, c.c_size_t
 
-_PROTOTYPES: dict[str, dict[str, tuple[Any, list[Any]]]] = {
+_PROTOTYPES: dict[str, dict[str, Prototype]] = {
     "gstreamer": {
         "gst_buffer_append_memory": (None, [_P, _P]),
         "gst_buffer_find_memory": (c.c_int, [_P, _N, _N, *[c.POINTER(_U)] * 2, c.POINTER(_N)]),
-        "gst_buffer_peek_memory": (_P, [_P, _U]),
         "gst_memory_is_type": (c.c_int, [_P, c.c_char_p]),
         "gst_memory_resize": (None, [_P, c.c_ssize_t, _N]),
         "gst_memory_map": (c.c_int, [_P, c.POINTER(GstMapInfo), c.c_int]),
@@ -152,9 +153,7 @@ def library(name: str = "gstreamer") -> c.CDLL:
         It is not installed.
     """
     lib = c.CDLL("libglib-2.0.so.0" if name == "glib" else f"lib{name}-1.0.so.0")
-    for function, (result, arguments) in _PROTOTYPES[name].items():
-        call = getattr(lib, function)
-        call.restype, call.argtypes = result, arguments
+    declare(lib, _PROTOTYPES[name])
     return lib
 
 

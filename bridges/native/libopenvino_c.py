@@ -10,8 +10,9 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridges.backends.openvino_library import load_openvino
+from bridges.backends.openvino_library import load_openvino, without_places
 from bridges.errors import DeviceError
+from bridges.native.loading import Prototype, declare
 
 __all__ = ["ELEMENT_TYPES", "Property", "Shape", "check", "library", "properties"]
 
@@ -46,7 +47,7 @@ class Shape(c.Structure):
     _fields_ = (("rank", c.c_int64), ("dims", c.POINTER(c.c_int64)))
 
 
-_PROTOTYPES: dict[str, tuple[object, list[object]]] = {
+_PROTOTYPES: dict[str, Prototype] = {
     "ov_core_create": (c.c_int, [c.POINTER(c.c_void_p)]),
     "ov_core_free": (None, [c.c_void_p]),
     "ov_core_create_context_props": (
@@ -68,12 +69,7 @@ _PROTOTYPES: dict[str, tuple[object, list[object]]] = {
         ],
     ),
     "ov_remote_context_free": (None, [c.c_void_p]),
-    "ov_tensor_create_from_host_ptr": (
-        c.c_int,
-        [c.c_int, Shape, c.c_void_p, c.POINTER(c.c_void_p)],
-    ),
     "ov_tensor_free": (None, [c.c_void_p]),
-    "ov_tensor_get_element_type": (c.c_int, [c.c_void_p, c.POINTER(c.c_int)]),
 }
 
 
@@ -90,9 +86,7 @@ def library() -> c.CDLL:
     found = sorted(path for name in _NAMES for path in folder.glob(name))
     try:
         lib = c.CDLL(str(found[0]) if found else _NAMES[0])
-        for name, (result, arguments) in _PROTOTYPES.items():
-            function = getattr(lib, name)
-            function.restype, function.argtypes = result, arguments
+        declare(lib, _PROTOTYPES)
     except (OSError, AttributeError) as error:
         raise DeviceError(
             f"openvino's C library cannot be used: {error}; pip install 'openvino>=2026.1'"
@@ -130,6 +124,5 @@ def check(status: int, action: str) -> None:
     message = lib.ov_get_last_err_msg()
     said = c.string_at(message).decode(errors="replace") if message else ""
     lib.ov_free(message)
-    lines = [line.strip() for line in said.splitlines()]
-    told = " ".join(line for line in lines if line and not line.startswith("Exception from "))
-    raise DeviceError(f"OpenVINO cannot {action}: {told or lib.ov_get_error_info(status).decode()}")
+    told = without_places(said) or lib.ov_get_error_info(status).decode()
+    raise DeviceError(f"OpenVINO cannot {action}: {told}")

@@ -10,9 +10,9 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bridges.errors import DeviceNotFoundError
+from bridges.native.loading import Prototype, declare
 
 __all__ = [
     "FLAG_HOST_ONLY",
@@ -34,7 +34,7 @@ _CORES = {"": "core", "noop": "noop", "sw_emu": "swemu", "hw_emu": "hwemu"}
 """What XRT loads for each value of XCL_EMULATION_MODE, empty where it is not set."""
 
 # xrt/xrt_device.h and xrt/xrt_bo.h of XRT 2.13; 2.17 declares the same.
-_PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+_PROTOTYPES: dict[str, Prototype] = {
     "xrtDeviceOpen": (c.c_void_p, [c.c_uint]),
     "xrtDeviceClose": (c.c_int, [c.c_void_p]),
     "xrtBOAlloc": (c.c_void_p, [c.c_void_p, c.c_size_t, c.c_uint64, c.c_uint32]),
@@ -45,7 +45,6 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "xrtBOAddress": (c.c_uint64, [c.c_void_p]),
     "xrtBOExport": (c.c_int32, [c.c_void_p]),
     "xrtBOFree": (c.c_int, [c.c_void_p]),
-    "xrtBOImport": (c.c_void_p, [c.c_void_p, c.c_int32]),
     "xrtBOMap": (c.c_void_p, [c.c_void_p]),
     "xrtBOSize": (c.c_size_t, [c.c_void_p]),
     "xrtBOSync": (c.c_int, [c.c_void_p, c.c_int, c.c_size_t, c.c_size_t]),
@@ -87,9 +86,7 @@ def load() -> XRT:
     mode = os.environ.get("XCL_EMULATION_MODE", "")
     driver = c.CDLL(str(_driver(mode)))
     driver.xclProbe.restype = c.c_uint
-    for name, (result, arguments) in _PROTOTYPES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
+    declare(library, _PROTOTYPES)
     return XRT(library, driver.xclProbe(), mode)
 
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import io
-import os
 import sys
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from av.codec.hwaccel import HWAccel
 
 from bridges import AccessMode, MapperChain, MemoryType, TensorInfo, create_mapper
 from bridges.backends.cpu import CPUContext
@@ -27,7 +22,9 @@ from bridges.errors import (
     NoRouteError,
 )
 from bridges.routes import find_route
+from tests.bridges.cuda_work import NVDEC
 from tests.bridges.memories.cuda import MEMORY, checked, fetch, needs_cuda, store
+from tests.helpers.process import open_files, resident_bytes
 from tests.helpers.require import require
 from tests.helpers.threads import run_together
 
@@ -387,41 +384,6 @@ def test_closing_gives_the_memory_back(cuda):
     assert MEMORY.alive() == before
 
 
-class NVDEC:
-    """A clip, decoded by the GPU and by the processor."""
-
-    def __init__(self, pictures=8, size=(176, 144), pixel_format="yuv420p", codec="libx264"):
-        file = io.BytesIO()
-        random = np.random.default_rng(1)
-        with av.open(file, "w", format="matroska") as container:
-            stream = container.add_stream(codec, rate=25)
-            stream.width, stream.height = size
-            stream.pix_fmt = pixel_format
-            for _ in range(pictures):
-                picture = random.integers(0, 255, (size[1] // 8, size[0] // 8, 3), np.uint8)
-                picture = np.ascontiguousarray(picture.repeat(8, 0).repeat(8, 1))
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-            container.mux(stream.encode(None))
-        self._bytes = file.getvalue()
-
-    def decode(self):
-        with av.open(io.BytesIO(self._bytes)) as container:
-            yield from container.decode(video=0)
-
-    def on_gpu(self, cuda, **options):
-        """Decode in a CUDA context; by default in that of ``cuda``."""
-        accelerator = HWAccel(
-            "cuda",
-            is_hw_owned=True,
-            allow_software_fallback=False,
-            options=options or {"primary_ctx": "0", "current_ctx": "1"},
-        )
-        with cuda.current:
-            container = av.open(io.BytesIO(self._bytes), hwaccel=accelerator)
-        with container:
-            yield from container.decode(video=0)
-
-
 @pytest.fixture(scope="module")
 def clip(backend):
     return NVDEC()
@@ -527,8 +489,7 @@ def test_ten_thousand_mappings_of_a_frame_leave_nothing(cuda, clip):
 
     def state():
         gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE"), MEMORY.alive(), len(os.listdir("/proc/self/fd"))
+        return resident_bytes(), MEMORY.alive(), open_files()
 
     cycle(1000)
     resident, *objects = state()

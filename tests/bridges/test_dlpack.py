@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bridges import TensorInfo
+from bridges.backends.host_array import array_at
 from bridges.native import dlpack
 
 
@@ -30,13 +31,12 @@ class Exporter:
         return self.device
 
     def __dlpack__(self, **options):
+        memory = self.memory
+        address, writeable = memory.array.ctypes.data, not self.read_only
         return dlpack.capsule(
-            self.memory.array.ctypes.data,
-            self.memory.info,
-            self.memory,
+            array_at(address, memory.info, owner=memory, writeable=writeable),
             device=self.device,
             max_version=options.get("max_version") if self.versioned else None,
-            read_only=self.read_only,
         )
 
 
@@ -94,7 +94,9 @@ def test_the_structure_of_memory_that_the_host_cannot_read(versioned):
     info = TensorInfo((4, 6), np.dtype("f4"), (64, 4))
     address = 1 << 46
     capsule = dlpack.capsule(
-        address, info, None, device=(dlpack.CUDA, 3), max_version=(1, 1) if versioned else None
+        array_at(address, info, owner=None, writeable=True),
+        device=(dlpack.CUDA, 3),
+        max_version=(1, 1) if versioned else None,
     )
     name = b"dltensor_versioned" if versioned else b"dltensor"
     structure = dlpack.DLManagedTensorVersioned if versioned else dlpack.DLManagedTensor
@@ -114,9 +116,10 @@ def test_the_structure_of_memory_that_the_host_cannot_read(versioned):
 
 
 def test_samples_that_dlpack_does_not_know():
-    info = TensorInfo((2,), np.dtype("M8[s]"))
-    with pytest.raises(BufferError):
-        dlpack.capsule(Memory().array.ctypes.data, info, None, device=(dlpack.CPU, 0))
+    times = TensorInfo((2,), np.dtype("M8[s]"))
     uneven = TensorInfo((2, 2), np.dtype("u2"), (5, 2))
-    with pytest.raises(BufferError):
-        dlpack.capsule(Memory().array.ctypes.data, uneven, None, device=(dlpack.CPU, 0))
+    memory = Memory()
+    for info in (times, uneven):
+        array = array_at(memory.array.ctypes.data, info, owner=memory, writeable=True)
+        with pytest.raises(BufferError):
+            dlpack.capsule(array, device=(dlpack.CPU, 0))

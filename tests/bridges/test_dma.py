@@ -21,6 +21,7 @@ from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, Format
 from bridges.formats import PIXEL_FORMATS, pixel_format
 from bridges.native import drm
 from bridges.tensor import MemoryType
+from tests.helpers.process import open_files
 from tests.helpers.require import require
 from tests.helpers.threads import run_together
 
@@ -43,11 +44,11 @@ def context(request):
 @pytest.fixture(autouse=True)
 def nothing_open():
     gc.collect()
-    before, files = open_descriptors(), os.listdir("/proc/self/fd")
+    before, files = open_descriptors(), open_files()
     yield
     gc.collect()
     assert open_descriptors() == before
-    assert len(os.listdir("/proc/self/fd")) == len(files)
+    assert open_files() == files
 
 
 class TestKernelInterface:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 import subprocess
 import sys
 import weakref
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -31,6 +29,7 @@ from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg, held_planes
 from bridges.errors import ClosedError, FormatError
 from bridges.formats import PIXEL_FORMATS, pixel_format
 from bridges.tensor import MemoryType, TensorInfo
+from tests.helpers.process import open_files, resident_bytes
 from tests.helpers.threads import run_together
 
 ALL = sorted(PIXEL_FORMATS)
@@ -40,11 +39,6 @@ READ, WRITE, BOTH = AccessMode.READ, AccessMode.WRITE, AccessMode.READ_WRITE
 @pytest.fixture
 def ffmpeg():
     return FFmpegContext()
-
-
-@pytest.fixture
-def cpu():
-    return CPUContext()
 
 
 @pytest.fixture
@@ -480,10 +474,10 @@ class TestAllocate:
         assert is_writable(frame.tensors[0].handle("av_frame"))
 
 
-def resident_kib():
+def trimmed_bytes():
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
+    return resident_bytes()
 
 
 def cycle(count):
@@ -513,10 +507,10 @@ def cycle(count):
 class TestManyTimes:
     def test_memory_stays_flat(self):
         cycle(300)
-        used, descriptors = resident_kib(), sorted(os.listdir("/proc/self/fd"))
+        used, descriptors = trimmed_bytes(), open_files()
         cycle(3000)
-        assert resident_kib() - used < 3 * 1024
-        assert sorted(os.listdir("/proc/self/fd")) == descriptors
+        assert trimmed_bytes() - used < 3 << 20
+        assert open_files() == descriptors
         assert held_planes() == 0
 
     def test_from_two_threads(self):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes as c
 import gc
-import os
 
 import numpy as np
 import pytest
@@ -12,40 +11,24 @@ from av.video.frame import VideoFrame
 
 from bridges import AccessMode, TensorInfo
 from bridges import create_mapper as create
-from bridges.backends.cpu import CPUContext
-from bridges.backends.dma import DMAContext
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.backends.ffmpeg import create as create_ffmpeg
 from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, FormatError, NoRouteError
 from bridges.native import libavutil, libavutil_drm
 from bridges.native.libavutil import AVBufferRef, AVFrame, AVHWFramesContext, frame_pointer, library
 from tests.bridges.drm_prime import alive, filled, info_of, samples_of
+from tests.helpers.process import open_files
 
 READ = AccessMode.READ
-
-
-@pytest.fixture
-def cpu():
-    return CPUContext()
-
-
-@pytest.fixture
-def dma():
-    return DMAContext()
-
-
-@pytest.fixture
-def prime():
-    return FFmpegContext("drm_prime")
 
 
 @pytest.fixture(autouse=True)
 def nothing_held():
     gc.collect()
-    before = alive(), len(os.listdir("/proc/self/fd"))
+    before = alive(), open_files()
     yield
     gc.collect()
-    assert (alive(), len(os.listdir("/proc/self/fd"))) == before
+    assert (alive(), open_files()) == before
 
 
 class TestLayouts:

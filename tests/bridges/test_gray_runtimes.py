@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridges import AccessMode, ColourRange, Frame, Matrix, create_mapper
+from bridges import AccessMode, ColourRange, Frame, Matrix, MemoryType, create_mapper
 from bridges.backends.cpu import CPUContext
 from bridges.backends.opencl import OpenCLContext
 from bridges.errors import ClosedError, FormatError, KernelError
 from bridges.kernels import Runtime, create_runtime, get, program
+from bridges.kernels.code_cache import cache_folder
 from bridges.kernels.kernel import parse
 from bridges.kernels.reference import rgb_to_grayscale
 from tests.bridges.picture import RANGES, Picture, frame_info
@@ -23,10 +24,20 @@ TARGETS = ("gray", "yuv420p10le", "p010le", "gray16le")
 SIZES = ((1, 1), (5, 3), (127, 95))
 
 
-def run(runtime: Runtime, source: Frame, target: Frame) -> None:
-    """Run the kernel on frames of host memory, mapped as far as the runtime needs it."""
-    if runtime.context.memory_type.name == "CPU":
+def run(runtime: Runtime, picture: Picture, result: Picture) -> None:
+    """Run the kernel on pictures of host memory, brought as near as the runtime needs it."""
+    source, target = picture.frame, result.frame
+    if runtime.context.memory_type is MemoryType.CPU:
         runtime.run(KERNEL, source, target)
+        return
+    if runtime.context.memory_type is MemoryType.CUDA:
+        from tests.bridges.cuda_work import on_device
+
+        with (
+            on_device(runtime.context, picture) as read,
+            on_device(runtime.context, result) as written,
+        ):
+            runtime.run(KERNEL, read, written)
         return
     mapper = create_mapper([CPUContext(), runtime.context])
     with (
@@ -40,7 +51,7 @@ def run(runtime: Runtime, source: Frame, target: Frame) -> None:
 def check(runtime: Runtime, source: Picture, target: Picture) -> None:
     untouched = [array.copy() for array in target.arrays[1:]]
     before = [array.copy() for array in source.arrays]
-    run(runtime, source.frame, target.frame)
+    run(runtime, source, target)
     expected = rgb_to_grayscale(before, source.frame.info, target.frame.info)
     assert np.array_equal(target.arrays[0], expected)
     assert all(map(np.array_equal, target.arrays[1:], untouched))
@@ -49,8 +60,13 @@ def check(runtime: Runtime, source: Picture, target: Picture) -> None:
     assert target.guards_hold()
 
 
-@pytest.fixture(params=["opencl_runtime", "numpy_runtime"])
+@pytest.fixture(params=["opencl_runtime", "sycl_runtime", "cuda_runtime", "numpy_runtime"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["opencl_runtime", "sycl_runtime", "cuda_runtime"])
+def compiling_runtime(request: pytest.FixtureRequest) -> Runtime:
     return request.getfixturevalue(request.param)
 
 
@@ -90,19 +106,19 @@ def test_padded_strides_and_unaligned_addresses(
     shifts=st.tuples(st.integers(0, 17), st.integers(0, 17)),
     seed=st.integers(0, 2**32),
 )
-def test_any_size_and_stride(opencl_runtime, name, target_name, size, paddings, shifts, seed):
+def test_any_size_and_stride(compiling_runtime, name, target_name, size, paddings, shifts, seed):
     source = Picture.create(frame_info(name, size), padding=paddings[0], shift=shifts[0], seed=seed)
     target = Picture.create(frame_info(target_name, size), padding=paddings[1], shift=shifts[1])
-    check(opencl_runtime, source, target)
+    check(compiling_runtime, source, target)
 
 
-def test_codes_beyond_the_depth_are_masked_alike(opencl_runtime: Runtime):
+def test_codes_beyond_the_depth_are_masked_alike(compiling_runtime: Runtime):
     for name in ("yuv420p10le", "p010le", "gbrp12le"):
         source = Picture.create(frame_info(name, (64, 4)))
         for array in source.arrays:
             array[...] = np.random.default_rng(5).integers(0, 65536, array.shape)
         for target_name in ("gray", "gray10le", "gray16le"):
-            check(opencl_runtime, source, Picture.create(frame_info(target_name, (64, 4))))
+            check(compiling_runtime, source, Picture.create(frame_info(target_name, (64, 4))))
 
 
 def test_device_without_shared_memory(cpu: CPUContext, opencl: OpenCLContext):
@@ -123,13 +139,13 @@ def test_device_without_shared_memory(cpu: CPUContext, opencl: OpenCLContext):
     assert np.array_equal(target.arrays[0], expected)
 
 
-def test_threads_share_a_runtime(opencl_runtime: Runtime):
+def test_threads_share_a_runtime(compiling_runtime: Runtime):
     def work(seed: int) -> None:
         for turn in range(20):
             size = (61 + turn % 3, 17)
             source = Picture.create(frame_info("rgb24", size), seed=seed)
             name = ("gray", "gray10le")[turn % 2]
-            check(opencl_runtime, source, Picture.create(frame_info(name, size)))
+            check(compiling_runtime, source, Picture.create(frame_info(name, size)))
 
     run_together(work, range(4))
 
@@ -170,7 +186,7 @@ def test_programs_are_kept_on_disk(
     info = frame_info("rgb24", (8, 8))
     launch = KERNEL.launch(info, frame_info("gray", (8, 8)))
     program.build(opencl, KERNEL, launch)
-    (kept,) = program.cache_folder().iterdir()
+    (kept,) = cache_folder("opencl").iterdir()
     assert kept.parent == tmp_path / "xtranscode" / "opencl"
     written = kept.stat().st_mtime_ns
     program.build(opencl, KERNEL, launch)

@@ -32,19 +32,10 @@ from bridges.errors import (
 from bridges.frame import AudioFrame
 from bridges.media import AudioInfo, DataType
 from bridges.native.libgstreamer import boxed_pointer
-from tests.bridges.gst_buffer import filled, info_of, open_gstreamer
+from tests.bridges.gst_buffer import filled, info_of
+from tests.helpers.process import open_files
 
 READ, WRITE, BOTH = AccessMode.READ, AccessMode.WRITE, AccessMode.READ_WRITE
-
-
-@pytest.fixture
-def gstreamer():
-    return open_gstreamer()
-
-
-@pytest.fixture
-def gst(gstreamer):
-    return namespaces().gst
 
 
 class TestWrap:
@@ -276,7 +267,7 @@ class TestFileDescriptors:
 
         info = info_of("nv12", (66, 34))
         frame = dmabuf.allocate_frame(info)
-        opened = len(os.listdir("/proc/self/fd"))
+        opened = open_files()
         host, dma = CPUContext(), DMAContext()
         with create_mapper([dmabuf, host]).map(frame, WRITE) as mapped:
             for value, tensor in enumerate(mapped.tensors):
@@ -287,7 +278,7 @@ class TestFileDescriptors:
                 read = os.pread(tensor.handle("dma_fd"), span, tensor.handle("offset"))
                 rows = np.frombuffer(read[: tensor.info.strides[0]], np.uint8)
                 assert set(rows[:66]) == {50 + value}
-        assert len(os.listdir("/proc/self/fd")) == opened
+        assert open_files() == opened
 
     def test_a_part_of_a_memory(self, dmabuf, gst):
         from bridges.backends.dma import DMAContext
@@ -314,7 +305,7 @@ class TestFileDescriptors:
 
         dma = DMAContext()
         frame = Frame(info_of(), [dma.allocate(info_of().planes[0])])
-        opened = len(os.listdir("/proc/self/fd"))
+        opened = open_files()
         mapped = create_mapper([dma, gstreamer]).map(frame, BOTH)
         buffer = mapped.tensors[0].handle("gst_buffer")
         assert namespaces().allocators.is_fd_memory(buffer.peek_memory(0))
@@ -322,7 +313,7 @@ class TestFileDescriptors:
         mapped.close()
         del mapped, buffer
         gc.collect()
-        assert len(os.listdir("/proc/self/fd")) == opened
+        assert open_files() == opened
         assert set(os.pread(frame.tensors[0].handle("dma_fd"), 64 * 36, 0)) == {9}
         frame.close()
 

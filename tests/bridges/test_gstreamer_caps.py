@@ -30,19 +30,9 @@ from bridges.errors import (
     FormatError,
 )
 from bridges.formats import PIXEL_FORMATS, pixel_format
-from tests.bridges.gst_buffer import filled, info_of, open_gstreamer
+from tests.bridges.gst_buffer import filled, info_of
 
 READ = AccessMode.READ
-
-
-@pytest.fixture
-def gstreamer():
-    return open_gstreamer()
-
-
-@pytest.fixture
-def gst(gstreamer):
-    return namespaces().gst
 
 
 def caps(gst, text):

@@ -14,12 +14,6 @@ from bridges.backends.gstreamer import probe
 from bridges.errors import (
     DeviceNotFoundError,
 )
-from tests.bridges.gst_buffer import open_gstreamer
-
-
-@pytest.fixture
-def gstreamer():
-    return open_gstreamer()
 
 
 class TestAbsence:

@@ -28,16 +28,10 @@ from bridges.backends.gstreamer_caps import namespaces
 from bridges.edges.cpu_to_gstreamer import give_to_gstreamer
 from bridges.formats import pixel_format
 from bridges.pools import BufferPool, LimitPool
-from tests.bridges.gst_buffer import open_gstreamer
 from tests.bridges.memories import memory_of
 
 READ, BOTH = AccessMode.READ, AccessMode.READ_WRITE
 SECOND = 10**9
-
-
-@pytest.fixture
-def gstreamer():
-    return open_gstreamer()
 
 
 class Pipeline:

@@ -16,29 +16,16 @@ from bridges import (
 )
 from bridges.backends.cpu import CPUContext
 from bridges.backends.gstreamer import GStreamerContext
-from bridges.backends.gstreamer_caps import (
-    namespaces,
-)
 from bridges.edges import gstreamer_to_vaapi
 from bridges.errors import (
     DeviceError,
     FormatError,
     NoRouteError,
 )
-from tests.bridges.gst_buffer import filled, info_of, open_gstreamer
+from tests.bridges.gst_buffer import filled, info_of
 from tests.bridges.memories import memory_of
 
 READ = AccessMode.READ
-
-
-@pytest.fixture
-def gstreamer():
-    return open_gstreamer()
-
-
-@pytest.fixture
-def gst(gstreamer):
-    return namespaces().gst
 
 
 class Libgstva:

@@ -22,8 +22,10 @@ from bridges.errors import (
 )
 from bridges.native import level_zero as ze
 from bridges.routes import find_route
+from tests.bridges.memories.memory import samples_at
 from tests.bridges.memories.sycl import sycl_backend
-from tests.bridges.memories.usm import live, mock_library, samples_at
+from tests.bridges.memories.usm import live, mock_library
+from tests.helpers.process import open_files
 from tests.helpers.threads import run_together
 
 READ, WRITE, BOTH = AccessMode.READ, AccessMode.WRITE, AccessMode.READ_WRITE
@@ -45,9 +47,9 @@ def shared():
 @pytest.fixture(autouse=True)
 def nothing_is_left():
     mock_library()
-    before = live("allocations"), open_descriptors(), len(os.listdir("/proc/self/fd"))
+    before = live("allocations"), open_descriptors(), open_files()
     yield
-    assert (live("allocations"), open_descriptors(), len(os.listdir("/proc/self/fd"))) == before
+    assert (live("allocations"), open_descriptors(), open_files()) == before
 
 
 def memfd(nbytes):

@@ -24,6 +24,7 @@ from bridges.errors import (
     NoRouteError,
 )
 from tests.bridges.memories.sycl import sycl_backend
+from tests.helpers.process import resident_bytes
 from tests.helpers.require import require
 from tests.helpers.threads import run_together
 
@@ -160,9 +161,9 @@ def test_layouts_that_are_refused(context, layout):
     array = np.zeros((4, 4), np.uint8)
     array = array[::-1] if layout == "backward" else array[:0]
     source = CPUContext().wrap(array)
-    with pytest.raises(FormatError, match="SYCL needs at least one sample"):
+    with pytest.raises(FormatError, match="at least one sample"):
         create_mapper([CPUContext(), context]).map(source, READ)
-    with pytest.raises(FormatError, match="SYCL needs at least one sample"):
+    with pytest.raises(FormatError, match="at least one sample"):
         context.allocate(source.info)
 
 
@@ -280,21 +281,16 @@ def test_dlpack_of_device_memory(backend):
 
 
 def test_memory_is_given_back(context):
-    pages = Path("/proc/self/statm")
-
-    def resident():
-        return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
     def once():
         tensor = context.allocate(TensorInfo((1080, 1920, 3), np.dtype("u1")))
         tensor.host_array()[...] = 1
         tensor.close()
 
     once()
-    before = resident()
+    before = resident_bytes()
     for _ in range(20):
         once()
-    assert resident() - before < 2 * 1080 * 1920 * 3
+    assert resident_bytes() - before < 2 * 1080 * 1920 * 3
 
 
 def test_a_mapping_outlives_its_context(backend):

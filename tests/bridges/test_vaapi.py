@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes as c
 import gc
-import os
 import weakref
 
 import numpy as np
@@ -26,6 +25,7 @@ from bridges.errors import (
 )
 from bridges.formats import pixel_format
 from bridges.native.libva import libva
+from tests.helpers.process import open_files
 from tests.lab.software_va import NODE, software_va
 
 FORMATS = ("nv12", "p010le", "yuv420p", "gray", "bgra", "bgr0", "rgba")
@@ -81,11 +81,11 @@ def test_a_node_that_is_not_there_is_named():
 def test_without_a_driver_the_words_of_libva_are_told(driver, monkeypatch, capfd):
     with driver.environment():
         monkeypatch.setenv("LIBVA_DRIVER_NAME", "absent")
-        descriptors = os.listdir("/proc/self/fd")
+        descriptors = open_files()
         with pytest.raises(DeviceNotFoundError, match=r"absent.*apt install") as caught:
             backend.create(NODE)
     assert isinstance(caught.value.__cause__, DeviceError)
-    assert os.listdir("/proc/self/fd") == descriptors
+    assert open_files() == descriptors
     assert capfd.readouterr() == ("", "")
 
 

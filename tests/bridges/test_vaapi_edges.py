@@ -27,6 +27,7 @@ from bridges.mapper_cache import MapperCache
 from bridges.native.drm import MODIFIER_INVALID
 from bridges.routes import EDGES, find_route
 from tests.bridges.memories.vaapi import MEMORY
+from tests.helpers.process import open_files
 from tests.lab.software_va import software_va
 
 READ, WRITE, BOTH = AccessMode.READ, AccessMode.WRITE, AccessMode.READ_WRITE
@@ -38,11 +39,11 @@ TILED = 0x0100_0000_0000_0009
 def driver():
     found = software_va()
     gc.collect()
-    alive, descriptors = found.counts().alive, len(os.listdir("/proc/self/fd"))
+    alive, descriptors = found.counts().alive, open_files()
     yield found
     gc.collect()
     assert found.counts().alive == alive
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_files() == descriptors
 
 
 @pytest.fixture
@@ -90,16 +91,16 @@ def chain(name, contexts):
 def test_all_planes_share_one_export(vaapi):
     frame = filled(vaapi, info_of("yuv420p"))
     mapper = create_mapper([vaapi, DMAContext()])
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     first, second = mapper.map(frame, READ), mapper.map(frame, READ)
     assert len({t.handle("dma_fd") for t in first.tensors + second.tensors}) == 1
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert open_files() == before + 1
     assert [t.handle("offset") for t in first.tensors] == [0, 64 * 48, 64 * 48 + 64 * 32]
     first.close()
     frame.close()
     assert equal([memory_of(t) for t in second.tensors], samples_of(second.info))
     second.close()
-    assert len(os.listdir("/proc/self/fd")) == before - 1  # The surface's own is gone as well.
+    assert open_files() == before - 1  # The surface's own is gone as well.
 
 
 def memory_of(tensor):
@@ -216,7 +217,7 @@ def test_memory_is_seen_in_place_only_where_that_is_proved(driver, options, copi
 def test_a_tiled_surface_is_not_shown_in_place(driver):
     with driver.open(MODIFIER=hex(TILED)) as vaapi, filled(vaapi, info_of("bgra")) as frame:
         mapper = chain("view", [vaapi, CPUContext()])
-        with pytest.raises(FormatError, match=f"layout {TILED:#018x}"):
+        with pytest.raises(FormatError, match=f"modifier {TILED:#018x}"):
             mapper.map(frame, READ)
 
 

@@ -256,7 +256,7 @@ class TestOptions:
             ("gpu", "unknown device 'gpu'; devices are auto, cpu, opencl"),
             ("cuda:x", "has the form cuda[:n]"),
             ("cpu:1", "has the form cpu"),
-            ("sycl", "say --device opencl, cpu or auto"),
+            ("vaapi", "say --device opencl, sycl, cuda, cpu or auto"),
         ],
     )
     def test_device(self, refused, clips, device, words):

@@ -6,8 +6,8 @@ import importlib
 
 import numpy as np
 
-from bridges import Frame, MemoryType, TensorInfo
-from tests.bridges.memories.memory import Memory
+from bridges import MemoryType
+from tests.bridges.memories.memory import Memory, strided
 from tests.helpers.require import require
 
 
@@ -36,7 +36,7 @@ def fetch(tensor):
     tensor.context.stream.sync()
     with tensor.context.current:
         checked(driver.cuMemcpyDtoH(memory.ctypes.data, tensor.handle("data"), memory.nbytes))
-    return np.ndarray(tensor.info.shape, tensor.info.dtype, memory, strides=tensor.info.strides)
+    return strided(memory, tensor.info)
 
 
 def store(tensor, samples):
@@ -56,16 +56,6 @@ class _CUDA(Memory):
 
     def contexts(self, other=None):
         return [needs_cuda().CUDAContext()]
-
-    def frame(self, context, info, arrays, padding):
-        tensors = []
-        for samples in arrays:
-            row = samples.strides[0] + padding * samples.itemsize
-            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
-            tensor = context.allocate(layout)
-            store(tensor, samples)
-            tensors.append(tensor)
-        return Frame(info, tensors)
 
     def read(self, frame):
         return [fetch(tensor).copy() for tensor in frame.tensors]

@@ -16,7 +16,7 @@ from bridges.native.drm import (
     DMA_BUF_SYNC_WRITE,
     dma_buf_sync,
 )
-from tests.bridges.memories.memory import Memory
+from tests.bridges.memories.memory import Memory, padded_layout
 
 _GAP = 192
 """Bytes before each plane, so that planes start anywhere in a page."""
@@ -57,8 +57,7 @@ class _DMA(Memory):
         """Put all planes into one buffer, as decoders do."""
         layouts, offset = [], _GAP
         for samples in arrays:
-            row = samples.strides[0] + padding * samples.itemsize
-            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
+            layout = padded_layout(samples, padding)
             layouts.append((layout, offset))
             offset += -(-layout.span // 64) * 64 + _GAP
         whole = context.allocate(TensorInfo((offset,), np.dtype("u1")))

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-
-import numpy as np
-
 from bridges import MemoryType
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.edges.cpu_to_ffmpeg import held_planes
 from bridges.edges.dma_to_ffmpeg import held_frames
 from tests.bridges import drm_prime
-from tests.bridges.memories.memory import Memory
+from tests.bridges.memories.memory import Memory, samples_at
 
 
 def _arrays(frame):
     if frame.tensors[0].context.hardware:
         return drm_prime.plane_arrays(frame.tensors[0].handle("av_frame"), frame.info)
-    arrays = []
-    for tensor in frame.tensors:
-        info = tensor.info
-        memory = (ctypes.c_uint8 * info.span).from_address(tensor.handle("data"))
-        arrays.append(np.ndarray(info.shape, info.dtype, memory, strides=info.strides))
-    return arrays
+    return [samples_at(tensor) for tensor in frame.tensors]
 
 
 class _FFmpeg(Memory):

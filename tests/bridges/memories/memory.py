@@ -1,13 +1,31 @@
 """What the contract suite has to know of one kind of memory to try every edge from it and to it."""
 
+import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
-from bridges import Context, Frame, FrameInfo, MemoryType, Tensor
+from bridges import Context, Frame, FrameInfo, MemoryType, Tensor, TensorInfo
 
 Arrays = Sequence[np.ndarray]
+
+
+def padded_layout(samples: np.ndarray, padding: int) -> TensorInfo:
+    """Return the layout of samples with ``padding`` more of them between two rows."""
+    row = samples.strides[0] + padding * samples.itemsize
+    return TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
+
+
+def strided(memory: object, info: TensorInfo) -> np.ndarray:
+    """Return the samples in a buffer that begins with the first one."""
+    return np.ndarray(info.shape, info.dtype, memory, strides=info.strides)
+
+
+def samples_at(tensor: Tensor) -> np.ndarray:
+    """Return the samples in place, by the address that the tensor tells; it keeps nothing alive."""
+    nbytes = tensor.info.span
+    return strided((ctypes.c_uint8 * nbytes).from_address(tensor.handle("data")), tensor.info)
 
 
 class Memory(ABC):
@@ -28,12 +46,15 @@ class Memory(ABC):
         """Return whether a frame can lie in this memory; what cannot is not tested."""
         return True
 
-    @abstractmethod
     def frame(self, context: Context, info: FrameInfo, arrays: Arrays, padding: int) -> Frame:
         """Return a frame in this memory that owns copies of ``arrays``, one per plane.
 
-        Rows lie at least ``padding`` bytes apart where the memory allows it.
+        ``padding`` more samples lie between two rows where the memory allows it.
         """
+        layouts = [padded_layout(samples, padding) for samples in arrays]
+        frame = Frame(info, [context.allocate(layout) for layout in layouts])
+        self.write(frame, arrays)
+        return frame
 
     @abstractmethod
     def read(self, frame: Frame) -> list[np.ndarray]:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyopencl as cl
 
-from bridges import Frame, MemoryType, TensorInfo
+from bridges import MemoryType
 from bridges.backends.opencl import OpenCLContext, probe
-from tests.bridges.memories.memory import Memory
+from tests.bridges.memories.memory import Memory, strided
 from tests.helpers.require import require
-
-
-def _strided(memory, info):
-    return np.ndarray(info.shape, info.dtype, memory, strides=info.strides)
 
 
 class _OpenCL(Memory):
@@ -26,30 +22,18 @@ class _OpenCL(Memory):
         distant.shares_host_memory = False
         return [shared, distant]
 
-    def frame(self, context, info, arrays, padding):
-        tensors = []
-        for samples in arrays:
-            row = samples.strides[0] + padding * samples.itemsize
-            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
-            memory = np.zeros(layout.span, np.uint8)
-            _strided(memory, layout)[...] = samples
-            tensor = context.allocate(layout)
-            cl.enqueue_copy(context.queue, tensor.native, memory)
-            tensors.append(tensor)
-        return Frame(info, tensors)
-
     def _fetch(self, tensor):
         memory = np.empty(tensor.info.span, np.uint8)
         cl.enqueue_copy(tensor.context.queue, memory, tensor.native)
         return memory
 
     def read(self, frame):
-        return [_strided(self._fetch(tensor), tensor.info).copy() for tensor in frame.tensors]
+        return [strided(self._fetch(tensor), tensor.info).copy() for tensor in frame.tensors]
 
     def write(self, frame, arrays):
         for tensor, samples in zip(frame.tensors, arrays, strict=True):
             memory = self._fetch(tensor)
-            _strided(memory, tensor.info)[...] = samples
+            strided(memory, tensor.info)[...] = samples
             cl.enqueue_copy(tensor.context.queue, tensor.native, memory)
 
     def address(self, tensor):

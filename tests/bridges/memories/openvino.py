@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bridges import Frame, MemoryType, TensorInfo
+from bridges import MemoryType
 from tests.bridges.memories.memory import Memory
 from tests.helpers.require import require
 
@@ -32,16 +32,6 @@ class _OpenVINO(Memory):
         # No machine without Intel's GPU has remote tensors: this one pretends.
         distant.shares_host_memory = False
         return [shared, distant]
-
-    def frame(self, context, info, arrays, padding):
-        tensors = []
-        for samples in arrays:
-            row = samples.strides[0] + padding * samples.itemsize
-            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
-            tensor = context.allocate(layout)
-            _rows(tensor)[...] = samples
-            tensors.append(tensor)
-        return Frame(info, tensors)
 
     def read(self, frame):
         return [_rows(tensor).copy() for tensor in frame.tensors]

@@ -6,8 +6,8 @@ import importlib
 
 import numpy as np
 
-from bridges import Frame, MemoryType, TensorInfo
-from tests.bridges.memories.memory import Memory
+from bridges import MemoryType
+from tests.bridges.memories.memory import Memory, strided
 from tests.helpers.require import require
 
 
@@ -22,10 +22,6 @@ def sycl_backend():
     return backend
 
 
-def _strided(memory, info):
-    return np.ndarray(info.shape, info.dtype, memory, strides=info.strides)
-
-
 class _Sycl(Memory):
     memory_type = MemoryType.SYCL
 
@@ -36,30 +32,18 @@ class _Sycl(Memory):
         distant.shares_host_memory = False
         return [shared, distant]
 
-    def frame(self, context, info, arrays, padding):
-        tensors = []
-        for samples in arrays:
-            row = samples.strides[0] + padding * samples.itemsize
-            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
-            memory = np.zeros(layout.span, np.uint8)
-            _strided(memory, layout)[...] = samples
-            tensor = context.allocate(layout)
-            context.queue.memcpy(tensor.memory, memory, layout.span)
-            tensors.append(tensor)
-        return Frame(info, tensors)
-
     def _fetch(self, tensor):
         memory = np.empty(tensor.info.span, np.uint8)
         tensor.context.queue.memcpy(memory, tensor.memory, tensor.info.span)
         return memory
 
     def read(self, frame):
-        return [_strided(self._fetch(tensor), tensor.info).copy() for tensor in frame.tensors]
+        return [strided(self._fetch(tensor), tensor.info).copy() for tensor in frame.tensors]
 
     def write(self, frame, arrays):
         for tensor, samples in zip(frame.tensors, arrays, strict=True):
             memory = self._fetch(tensor)
-            _strided(memory, tensor.info)[...] = samples
+            strided(memory, tensor.info)[...] = samples
             tensor.context.queue.memcpy(tensor.memory, memory, tensor.info.span)
 
     def address(self, tensor):

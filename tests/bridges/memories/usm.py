@@ -10,11 +10,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from bridges import Frame, MemoryType, TensorInfo
+from bridges import MemoryType
 from bridges.backends import level_zero
-from tests.bridges.memories.memory import Memory
+from tests.bridges.memories.memory import Memory, samples_at
 from tests.helpers.require import require
 
 _SOURCE = Path(__file__).parent.parent / "mock_level_zero.c"
@@ -38,13 +36,6 @@ def live(kind: str = "allocations") -> int:
     return int(getattr(ctypes.CDLL(mock_library()), f"mock_live_{kind}")())
 
 
-def samples_at(tensor) -> np.ndarray:
-    """Return the samples in place, which the mock alone allows for device memory."""
-    info = tensor.info
-    memory = (ctypes.c_uint8 * info.span).from_address(tensor.handle("data"))
-    return np.ndarray(info.shape, info.dtype, memory, strides=info.strides)
-
-
 class _USM(Memory):
     memory_type = MemoryType.USM
 
@@ -54,17 +45,8 @@ class _USM(Memory):
             for usm_type in ("device", "shared")
         ]
 
-    def frame(self, context, info, arrays, padding):
-        tensors = []
-        for samples in arrays:
-            row = samples.strides[0] + padding * samples.itemsize
-            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
-            tensors.append(context.allocate(layout))
-        frame = Frame(info, tensors)
-        self.write(frame, arrays)
-        return frame
-
     def read(self, frame):
+        # In place: the mock alone allows that for device memory too.
         return [samples_at(tensor).copy() for tensor in frame.tensors]
 
     def write(self, frame, arrays):

@@ -11,11 +11,10 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
-
-from bridges import Frame, MemoryType, TensorInfo
+from bridges import MemoryType
 from bridges.backends.xrt import XRTContext, probe
-from tests.bridges.memories.memory import Memory
+from bridges.native.loading import loaded_library
+from tests.bridges.memories.memory import Memory, samples_at
 from tests.helpers.require import require
 
 
@@ -25,9 +24,7 @@ def _libraries():
         ctypes.CDLL("libxrt_coreutil.so.2")
     except OSError:
         return None
-    maps = Path("/proc/self/maps").read_text().splitlines()
-    paths = {Path(line.split(maxsplit=5)[-1]) for line in maps if "libxrt_coreutil" in line}
-    return paths.pop().parent
+    return Path(loaded_library("libxrt_coreutil")).parent
 
 
 @functools.cache
@@ -58,28 +55,14 @@ class _XRT(Memory):
         require("xrt", found.available, f"{found.reason}; try: {found.remedy}")
         return [XRTContext(host_only=True), XRTContext()]
 
-    def _view(self, tensor):
-        memory = (ctypes.c_uint8 * tensor.info.span).from_address(tensor.handle("data"))
-        return np.ndarray(tensor.info.shape, tensor.info.dtype, memory, strides=tensor.info.strides)
-
-    def frame(self, context, info, arrays, padding):
-        tensors = []
-        for samples in arrays:
-            row = samples.strides[0] + padding * samples.itemsize
-            layout = TensorInfo(samples.shape, samples.dtype, (row, *samples.strides[1:]))
-            tensors.append(context.allocate(layout))
-        frame = Frame(info, tensors)
-        self.write(frame, arrays)
-        return frame
-
     def read(self, frame):
         for tensor in frame.tensors:
             self._sync(tensor, 1)
-        return [self._view(tensor).copy() for tensor in frame.tensors]
+        return [samples_at(tensor).copy() for tensor in frame.tensors]
 
     def write(self, frame, arrays):
         for tensor, samples in zip(frame.tensors, arrays, strict=True):
-            self._view(tensor)[...] = samples
+            samples_at(tensor)[...] = samples
             self._sync(tensor, 0)
 
     def _sync(self, tensor, direction):
