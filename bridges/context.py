@@ -30,6 +30,11 @@ class Context(Closable):
     def __init__(self) -> None:
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        return self._closed
+
     def handle(self, key: str) -> Any:
         """Return a native handle of the device, such as ``"cl_context"``.
 

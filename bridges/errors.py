@@ -61,7 +61,7 @@ class MetadataError(XTranscodeError, ValueError):
     """Metadata that says something impossible, or that cannot be read back."""
 
 
-class PoolLeakWarning(XTranscodeError, ResourceWarning):  # noqa: N818
+class PoolLeakWarning(ResourceWarning):
     """A buffer of a pool that was not returned when it should have been."""
 
 

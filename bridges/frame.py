@@ -200,6 +200,11 @@ class Frame(MediaFrame):
         One per plane of ``info.format``.
     parent : object, optional
         As for `MediaFrame`.
+
+    Raises
+    ------
+    FormatError
+        There are more or fewer tensors than planes, or they lie in several kinds of memory.
     """
 
     media_type = MediaType.IMAGE
@@ -210,6 +215,18 @@ class Frame(MediaFrame):
     ) -> None:
         super().__init__(tensors, parent=parent)
         self.info = info
+        if len(self.tensors) != len(info.format.planes):
+            raise FormatError(
+                f"a picture of {info.format.name} has {len(info.format.planes)} planes, got "
+                f"{len(self.tensors)} tensors"
+            )
+        first = self.tensors[0].memory_type
+        for tensor in self.tensors:
+            if tensor.memory_type is not first:
+                raise FormatError(
+                    f"the planes of a picture lie in one kind of memory, got {first} and "
+                    f"{tensor.memory_type}; map some of them first"
+                )
 
     @property
     def form(self) -> Hashable:

@@ -92,7 +92,9 @@ class MemoryMapper(Closable):
     def close(self) -> None:
         """Let go of what the mapper keeps; what it mapped stays open. May be repeated."""
 
-    def _check(self, subject: MediaFrame | Tensor) -> None:
+    def _check(self, subject: MediaFrame | Tensor, access: AccessMode) -> None:
+        if not isinstance(access, AccessMode) or not access:
+            raise FormatError(f"a mapping is for READ, WRITE or READ_WRITE, got {access!r}")
         if subject.memory_type is not self.source.memory_type:
             raise FormatError(
                 f"this mapper takes {self.source.memory_type.value} memory, "
@@ -101,6 +103,9 @@ class MemoryMapper(Closable):
         if subject.closed:
             what = "frame" if isinstance(subject, MediaFrame) else "tensor"
             raise ClosedError(f"this {subject.memory_type.value} {what} was closed; map it earlier")
+        if AccessMode.WRITE in access:
+            for tensor in subject.tensors if isinstance(subject, MediaFrame) else (subject,):
+                tensor.check_writeable()
 
 
 class MapperChain(MemoryMapper):
@@ -128,7 +133,7 @@ class MapperChain(MemoryMapper):
 
     def map(self, subject: Subject, access: AccessMode) -> Subject:
         """Map ``subject`` along every edge; see `MemoryMapper.map`."""
-        self._check(subject)
+        self._check(subject, access)
         mapped: MediaFrame | Tensor = subject
         following: MediaFrame | Tensor
         try:
@@ -164,6 +169,8 @@ def create_mapper(contexts: Sequence[Context], *, cache: int = 0) -> MemoryMappe
     ------
     NoRouteError
         No edges join the two ends; the message says what was refused and why.
+    ClosedError
+        A context was closed.
     """
     from bridges.backends.cpu import CPUContext
     from bridges.mapper_cache import MapperCache
@@ -172,6 +179,11 @@ def create_mapper(contexts: Sequence[Context], *, cache: int = 0) -> MemoryMappe
     if len(ends) < 2 or ends[0].memory_type is ends[-1].memory_type:
         found = ", ".join(context.memory_type.value for context in ends) or "none"
         raise NoRouteError(f"a mapper needs two ends in different kinds of memory, got {found}")
+    for context in ends:
+        if context.closed:
+            raise ClosedError(
+                f"the {context.memory_type.value} context {context.name} was closed; open another"
+            )
     if all(context.memory_type is not MemoryType.CPU for context in ends):
         ends.insert(1, CPUContext())
     chain = MapperChain(find_route(ends), ends)

@@ -26,7 +26,8 @@ class CacheStatistics:
     hits, misses : int
         Mappings lent again, and made.
     uncached : int
-        Mappings that could not be kept: nothing lasting identifies the memory.
+        Mappings that passed through: nothing lasting identifies the memory, or the copy that is
+        kept was in use.
     entries : int
         Mappings kept now.
     evicted : int
@@ -110,7 +111,8 @@ class MapperCache(MemoryMapper):
 
     A mapping is found by what its memory *is*: the key of each tensor's memory, with layout,
     format, size and access. It synchronises at each use as a fresh one would, and the subject lives
-    as long as the use. Mappings of memory that nothing lasting identifies pass through.
+    as long as the use. What cannot be shared passes through and is mapped afresh: memory that
+    nothing lasting identifies, and a copy while somebody uses it.
 
     Parameters
     ----------
@@ -127,6 +129,7 @@ class MapperCache(MemoryMapper):
         self._mapper = mapper
         self._capacity = capacity
         self._is_reusable = all(hop.edge.reusable for hop in mapper.audit.hops)
+        self._copies = any(hop.edge.copies for hop in mapper.audit.hops)
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         # Reentrant: an entry can be forgotten from a destructor while this thread is in here.
         self._lock = threading.RLock()
@@ -150,12 +153,15 @@ class MapperCache(MemoryMapper):
         ClosedError
             The cache or ``subject`` was closed.
         """
-        self._check(subject)
+        self._check(subject, access)
         key = self._key(subject, access)
         with self._lock:
             if self._closed:
                 raise ClosedError("this mapper's cache was closed; make another mapper")
             entry = self._entries.get(key) if key is not None else None
+            if entry is not None and entry.users and self._copies:
+                # Opened once more, it would copy over what its user sees, and what that wrote.
+                key = None
             if key is None:
                 self._uncached += 1
             elif entry is None:

@@ -68,7 +68,9 @@ class TensorInfo:
     strides: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.strides:
+        if min(self.shape, default=0) < 0:
+            raise FormatError(f"a tensor has lengths of 0 or more, got shape {self.shape}")
+        if not self.strides and self.shape:
             dense = [self.dtype.itemsize]
             for length in reversed(self.shape[1:]):
                 dense.append(dense[-1] * length)
@@ -122,6 +124,8 @@ class TensorInfo:
             )
         shape, strides, offset = list(self.shape), list(self.strides), 0
         for axis, part in enumerate(parts):
+            if part.step == 0:
+                raise FormatError(f"{part!r} has a step of 0; steps are 1 or more")
             start, _, step = part.indices(shape[axis])
             length = len(range(*part.indices(shape[axis])))
             if length == 0 or step < 0:
@@ -227,6 +231,27 @@ class Tensor(Closable):
     def _part(self, info: TensorInfo, offset: int) -> "Tensor":
         """Return a tensor over the samples ``offset`` bytes from the first one."""
         raise FormatError(f"{self.memory_type.value} memory cannot be cut; map it to the CPU first")
+
+    def check_writeable(self) -> None:
+        """Refuse a mapping for WRITE where the samples must not change.
+
+        Raises
+        ------
+        FormatError
+            They are read-only.
+        """
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        """Refuse: NumPy would otherwise make an array of this object, and not of its samples.
+
+        Raises
+        ------
+        FormatError
+            Always; memory that the host can read offers an array of its own.
+        """
+        raise FormatError(
+            f"NumPy cannot read {self.memory_type.value} memory; map the tensor to the CPU first"
+        )
 
     def memory_key(self) -> Hashable | None:
         """Return what identifies the memory for a cache, or None where nothing lasting does.

@@ -1,6 +1,6 @@
 """Decode a video, turn each picture to gray where a compute device reads it, write raw gray.
 
-    python samples/rgb_to_grayscale.py input.mp4 output.gray [OpenCL]
+    python samples/rgb_to_grayscale.py input.mp4 output.gray [OpenCL | SYCL | CUDA]
 
 Without a kind of memory, the kernel runs on the host. Look at the result with
 ``ffplay -f rawvideo -pixel_format gray -video_size 1920x1080 output.gray``.
@@ -8,8 +8,7 @@ Without a kind of memory, the kernel runs on the host. Look at the result with
 
 import sys
 
-from bridges import MemoryType
-from bridges.backends.probe import open_context
+from bridges import MemoryType, XTranscodeError, open_context
 from bridges.chain import run_chain
 from bridges.element_table import create_element
 
@@ -29,4 +28,7 @@ def rgb_to_grayscale(source: str, target: str, memory: str = "CPU") -> int:
 
 
 if __name__ == "__main__":
-    print(rgb_to_grayscale(*sys.argv[1:]), "pictures")
+    try:
+        print(rgb_to_grayscale(*sys.argv[1:]), "pictures")
+    except XTranscodeError as error:
+        sys.exit(f"rgb_to_grayscale: {error}")

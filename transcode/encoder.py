@@ -21,6 +21,7 @@ from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
 from transcode.ffmpeg_log import captured_log
 from transcode.hdr import PARAMETER_OPTIONS, hdr_parameters
+from transcode.scheduling import kept_scheduling
 from transcode.timing import rescale
 from xma_plugins.status import Status
 
@@ -93,7 +94,7 @@ class _Encoder:
         """Open the encoder; every option must have been taken."""
         context = self.stream.codec_context
         context.options = dict(options)
-        with captured_log() as log:
+        with captured_log() as log, kept_scheduling():
             try:
                 context.open()
             except (av.FFmpegError, ValueError, TypeError) as error:

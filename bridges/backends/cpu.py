@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bridges.backends.host_array import HostArray
 from bridges.backends.probe import Probe, open_context
 from bridges.context import Context
-from bridges.errors import DeviceNotFoundError
+from bridges.errors import DeviceNotFoundError, FormatError
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
 __all__ = ["CPUContext", "CPUTensor", "create", "on_the_host", "probe"]
@@ -51,6 +51,14 @@ class CPUTensor(HostArray, Tensor):
         """Return a part of the samples, over the same memory; see `Tensor`."""
         self.info.slice(index)  # Refuses what NumPy would take for something else.
         return CPUTensor(self.array[index], context=self.context, parent=self)
+
+    def check_writeable(self) -> None:
+        """Refuse a mapping for WRITE of a read-only array; see `Tensor`."""
+        if self._array is not None and not self._array.flags.writeable:
+            raise FormatError(
+                f"a WRITE mapping needs an array that can be written to, got a read-only one of "
+                f"shape {self.info.shape}; map it with READ, or copy it first"
+            )
 
     def _host_array(self) -> npt.NDArray[Any]:
         return self.array

@@ -5,10 +5,11 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.dma_allocator import allocators
-from bridges.backends.gstreamer_buffer import describe_planes, fd_memory
+from bridges.backends.gstreamer_buffer import RELEASE, describe_planes, fd_memory, hold
 from bridges.backends.gstreamer_caps import (
     caps_of,
     format_number,
@@ -240,9 +241,18 @@ class GStreamerContext(Context):
             raise DeviceError("GStreamer's VA elements allocate their own buffers; wrap those")
         if self.memory == "dmabuf":
             return self._fd_buffer(nbytes)
-        buffer = self._gst.Buffer.new_allocate(None, nbytes, None)
-        if buffer is None:
-            raise DeviceError(f"GStreamer cannot allocate {nbytes} bytes")
+        # GStreamer's own allocator ends the process where there is too little memory.
+        try:
+            samples = np.empty(nbytes, np.uint8)
+        except (MemoryError, ValueError) as error:
+            raise DeviceError(f"GStreamer cannot allocate {nbytes} bytes: {error}") from error
+        address, kept = samples.ctypes.data, [samples]
+        del samples
+        memory = library().gst_memory_new_wrapped(
+            0, address, nbytes, 0, nbytes, hold(kept.clear), RELEASE
+        )
+        buffer = self._gst.Buffer.new()
+        library().gst_buffer_append_memory(boxed_pointer(buffer), memory)
         return buffer
 
     def _fd_buffer(self, nbytes: int) -> Any:

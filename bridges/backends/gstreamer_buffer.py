@@ -9,7 +9,7 @@ from bridges.backends.gstreamer_caps import format_number, namespaces, nanosecon
 from bridges.backends.layout import check_plane, check_samples
 from bridges.errors import FormatError
 from bridges.frame import FrameInfo
-from bridges.native.held import Held
+from bridges.native.held import Held, immortal
 from bridges.native.libgstreamer import (
     MAX_PLANES,
     DestroyNotify,
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _held = Held()
-RELEASE = DestroyNotify(_held.let_go)
+RELEASE = immortal(DestroyNotify(_held.let_go))
 """What GStreamer calls, with a key that `hold` returned, when it drops the last reference."""
 
 

@@ -49,10 +49,17 @@ class HostArray:
     def __array_interface__(self) -> dict[str, Any]:
         # With an address NumPy would hold this tensor, and not the memory; a buffer it holds.
         array = self._host_array()
-        memory = (ctypes.c_uint8 * self.info.span).from_address(array.ctypes.data)
+        reach = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
+        # Rows that run backward begin behind the lowest address.
+        offset = -sum(step for step in reach if step < 0)
+        nbytes = offset + sum(step for step in reach if step > 0) + array.itemsize
+        memory = (ctypes.c_uint8 * (nbytes if array.size else 0)).from_address(
+            array.ctypes.data - offset
+        )
         memory.owner = array  # type: ignore[attr-defined]
         view = memoryview(memory) if array.flags.writeable else memoryview(memory).toreadonly()
-        return {**array.__array_interface__, "data": view, "strides": array.strides}
+        interface = {**array.__array_interface__, "data": view, "offset": offset}
+        return {**interface, "strides": array.strides}
 
     def __dlpack__(self, **options: Any) -> Any:
         """Return a DLPack capsule; NumPy documents the options, and refuses what it cannot do."""

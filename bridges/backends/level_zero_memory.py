@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -67,7 +68,6 @@ class Allocation:
         self.native = native
         self.address = address
         self._owner = owner
-
-    def __del__(self) -> None:
-        if self._owner is None:
-            ze.free(self.native.library, self.native.context, self.address)
+        if owner is None:
+            # Not by __del__: in a reference cycle that could come after the context's.
+            weakref.finalize(self, ze.free, native.library, native.context, address).atexit = False

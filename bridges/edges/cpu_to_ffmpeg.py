@@ -10,7 +10,7 @@ from bridges.backends.layout import check_plane
 from bridges.context import Context
 from bridges.edges.countdown import Countdown
 from bridges.frame import Frame, FrameInfo
-from bridges.native.held import Held
+from bridges.native.held import Held, immortal
 from bridges.native.libavutil import BUFFER_READ_ONLY, AVFrame, BufferFree, frame_pointer, library
 from bridges.routes import Copied, frame_edge
 from bridges.tensor import AccessMode, MemoryType
@@ -18,7 +18,7 @@ from bridges.tensor import AccessMode, MemoryType
 __all__ = ["cpu_to_ffmpeg", "give_to_ffmpeg", "held_planes"]
 
 _held = Held()
-_let_go = BufferFree(_held.let_go)
+_let_go = immortal(BufferFree(_held.let_go))
 
 
 def held_planes() -> int:

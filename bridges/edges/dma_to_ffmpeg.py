@@ -12,7 +12,7 @@ from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
 from bridges.native.drm import fourcc
-from bridges.native.held import Held
+from bridges.native.held import Held, immortal
 from bridges.native.libavutil import BUFFER_READ_ONLY, AVFrame, BufferFree, frame_pointer, library
 from bridges.native.libavutil_drm import (
     AVDRMFrameDescriptor,
@@ -29,7 +29,7 @@ _PLANE_CODES = {(1, 1): "R8  ", (2, 1): "GR88", (1, 2): "R16 ", (2, 2): "GR32"}
 the layers of a picture whose format has no code of its own."""
 
 _held = Held()
-_let_go = BufferFree(_held.let_go)
+_let_go = immortal(BufferFree(_held.let_go))
 
 
 def held_frames() -> int:

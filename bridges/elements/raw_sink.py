@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +12,7 @@ import numpy as np
 
 from bridges.context import Context
 from bridges.element import ElementDescription, ParameterDescription, Sink
-from bridges.errors import MediaError
+from bridges.errors import ElementError, MediaError
 from bridges.frame import MediaFrame
 from bridges.media import MediaType
 from bridges.tensor import MemoryType
@@ -47,6 +48,8 @@ class RawSink(Sink):
 
     def open(self) -> None:
         """Make the file, beside its place."""
+        if self._target.exists() and not self._target.is_file():
+            raise MediaError(f"{self._target} is no regular file; name one that can be replaced")
         if self._target.exists() and not self.parameters["overwrite"]:
             raise MediaError(
                 f"{self._target} is there already; name another file or give overwrite=True"
@@ -57,24 +60,31 @@ class RawSink(Sink):
     def write(self, frame: MediaFrame) -> None:
         """Append a frame; see `Sink.write`."""
         self.check_frame(frame, self.description.inputs)
-        assert self._file is not None
+        file = self._open_file()
         for tensor in frame.tensors:
             samples = np.ascontiguousarray(tensor.handle("array"))
             with self._errors():
-                self._file.write(samples.data)
+                file.write(samples.data)
 
     def finish(self) -> None:
         """Give the file its name."""
-        assert self._file is not None
+        file = self._open_file()
         with self._errors():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
             if self.parameters["overwrite"]:
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(self._temporary, stat.S_IMODE(self._target.stat().st_mode))
                 os.replace(self._temporary, self._target)
             else:
                 # Unlike a renaming, a link never replaces a file that appeared in the meantime.
                 os.link(self._temporary, self._target)
+
+    def _open_file(self) -> BinaryIO:
+        if self._file is None or self._file.closed:
+            raise ElementError(f"{self.description.name} is not open; open it before it is written")
+        return self._file
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -1,9 +1,21 @@
 """What Python keeps for a C library, until that says by a callback that it needs it no more."""
 
+import ctypes
 import itertools
 from collections.abc import Callable
+from typing import Any
 
-__all__ = ["Held"]
+__all__ = ["Held", "immortal"]
+
+
+def immortal(callback: Any) -> Any:
+    """Return a ctypes callback that is never freed.
+
+    A library may call it when the interpreter has ended: an AVFrame in a reference cycle is let go
+    after this package's own objects.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(callback))
+    return callback
 
 
 class Held:

@@ -1,6 +1,7 @@
 """A bound on what is in use at once."""
 
 import functools
+import math
 import threading
 import time
 from typing import TypeVar
@@ -36,6 +37,10 @@ class LimitPool(Pool[T]):
 
     def acquire(self, timeout: float | None = None) -> Lease[T]:
         """Lease a buffer, waiting for one to come back where all are in use; see `Pool`."""
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError("a timeout is a number of seconds, got nan")
+        if timeout is not None and timeout > threading.TIMEOUT_MAX:
+            timeout = None
         started = time.monotonic()
         self._enter(timeout)
         try:

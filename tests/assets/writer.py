@@ -29,6 +29,7 @@ from tests.assets.truth import (
     SubtitleTrack,
     VideoTrack,
 )
+from transcode.scheduling import kept_scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,9 +186,10 @@ def cover_jpeg(index: int) -> bytes:
 
 def _video_packets(stream: VideoStream, track: VideoTrack) -> list[av.Packet[Any]]:
     packets: list[av.Packet[Any]] = []
-    for frame in _frames(track):
-        packets += stream.encode(frame)
-    return packets + stream.encode(None)
+    with kept_scheduling():
+        for frame in _frames(track):
+            packets += stream.encode(frame)
+        return packets + stream.encode(None)
 
 
 def _frames(track: VideoTrack) -> Iterator[av.VideoFrame]:

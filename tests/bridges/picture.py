@@ -39,7 +39,7 @@ class Picture:
 
         Rows lie ``padding`` bytes apart; planes begin ``shift`` bytes after a multiple of 64.
         """
-        picture = cls(Frame(info, []), [], [], [])
+        memories, around_all, guards = [], [], []
         random = np.random.default_rng(seed)
         tensors = []
         for plane in info.planes:
@@ -56,11 +56,10 @@ class Picture:
                 ...
             ] = False
             tensors.append(CPUContext().wrap(array))
-            picture.memory.append(memory)
-            picture.around.append(around)
-            picture.guards.append(memory[around])
-        picture.frame = Frame(info, tensors)
-        return picture
+            memories.append(memory)
+            around_all.append(around)
+            guards.append(memory[around])
+        return cls(Frame(info, tensors), memories, around_all, guards)
 
     @property
     def arrays(self) -> list[np.ndarray]:

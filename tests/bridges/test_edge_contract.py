@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from bridges import AccessMode
+from bridges import AccessMode, MemoryType
 from bridges.errors import ClosedError, FormatError
 from bridges.routes import declared_edges
 from tests.bridges.edge_bench import SIZES, EdgeBench, equal, samples_of
@@ -159,6 +159,28 @@ def test_two_threads_map_the_same_frame(bench):
     before = bench.mapper.audit.hops[0].calls
     run_together(work, range(2))
     assert bench.mapper.audit.hops[0].calls - before == 200
+    frame.close()
+
+
+def test_a_read_only_array_is_not_mapped_for_writing(bench):
+    frame = bench.frame(bench.info("gray"))
+    if frame.memory_type is not MemoryType.CPU:
+        frame.close()
+        pytest.skip("only arrays are known to be read-only")
+    for tensor in frame.tensors:
+        tensor.handle("array").flags.writeable = False
+    for access in (WRITE, BOTH):
+        with pytest.raises(FormatError, match="read-only"):
+            bench.mapper.map(frame, access)
+    bench.mapper.map(frame, READ).close()
+    frame.close()
+
+
+def test_an_access_that_is_none_is_refused(bench):
+    frame = bench.frame(bench.info("gray"))
+    for access in (None, "READ", AccessMode(0)):
+        with pytest.raises(FormatError, match="READ, WRITE or READ_WRITE"):
+            bench.mapper.map(frame, access)
     frame.close()
 
 

@@ -192,7 +192,7 @@ class TestLocks:
         array.flags.writeable = False
         frame = Frame(info_of(), [CPUContext().wrap(array)])
         mapper = create_mapper([CPUContext(), gstreamer])
-        with pytest.raises(FormatError, match="read-only array"):
+        with pytest.raises(FormatError, match="a read-only one"):
             mapper.map(frame, WRITE)
         mapper.map(frame, READ).close()
 

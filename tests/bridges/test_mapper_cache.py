@@ -195,7 +195,7 @@ def test_threads(cache):
 
     run_together(work, range(3))
     statistics = cache.statistics
-    assert statistics.hits + statistics.misses == 300
+    assert statistics.hits + statistics.misses + statistics.uncached == 300
     assert statistics.entries <= 4
 
 
@@ -214,3 +214,17 @@ def test_closing_lets_go_of_everything(cache):
 def test_capacity_is_checked(opencl):
     with pytest.raises(ValueError, match="at least 1"):
         MapperCache(create_mapper([CPU, opencl]), 0)
+
+
+def test_a_copy_in_use_is_not_copied_over(opencl):
+    opencl.shares_host_memory = False
+    frame = frame_of(1)
+    with create_mapper([CPU, opencl], cache=4) as cache:
+        used = cache.map(frame, BOTH)
+        fill(used, 7)
+        cache.map(frame, BOTH).close()
+        used.close()
+        assert set(frame.tensors[0].handle("array").flat) == {7}
+        assert cache.statistics.uncached == 1
+        cache.map(frame, BOTH).close()
+        assert cache.statistics.hits == 1

@@ -187,9 +187,9 @@ class TestFrame:
             raise RuntimeError("lost")
 
         parent = Parent()
-        bad = [tensor_of(context, on_close=fail) for _ in range(2)]
+        bad = [tensor_of(context, on_close=fail)]
         good = [tensor_of(context) for _ in range(2)]
-        frame = Frame(info, [good[0], bad[0], bad[1], good[1]], parent=parent)
+        frame = Frame(info, [good[0], bad[0], good[1]], parent=parent)
         frame.closes_parent = True
         with pytest.raises(RuntimeError, match="lost"):
             frame.close()
@@ -255,5 +255,8 @@ def test_errors_are_of_one_tree():
 
     for name in bridges.errors.__all__:
         error = getattr(bridges.errors, name)
+        if issubclass(error, Warning):
+            assert not issubclass(error, XTranscodeError)
+            continue
         assert issubclass(error, XTranscodeError)
         assert name == "XTranscodeError" or len(error.__bases__) == 2
