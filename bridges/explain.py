@@ -13,8 +13,9 @@ from bridges.tensor import MemoryType
 
 __all__ = ["Machine", "Route", "explain", "refusals_between"]
 
-Refusal = Callable[[Declaration], str]
-"""Return why an edge cannot be taken, or an empty string."""
+Path = tuple[Declaration, ...]
+Refusal = Callable[[Path], str]
+"""Return why edges cannot be taken one after the other, naming the first; or an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Route:
         Whether it is the one that a mapper takes.
     """
 
-    edges: tuple[Declaration, ...]
+    edges: Path
     refusal: str = ""
     taken: bool = False
 
@@ -61,18 +62,18 @@ def explain(
     source, target : MemoryType
         The two ends.
     refusal : callable
-        What stands in the way of an edge: see `refusals_between` and `Machine`.
+        What stands in the way: see `refusals_between` and `Machine`.
     limit : int
         How many that cannot be taken to name at most, each for another reason. The one that is
         taken is always there.
     """
     refused: dict[str, Route] = {}
     order = 0
-    heap: list[tuple[int, int, int, tuple[Declaration, ...]]] = [(0, 0, 0, ())]
+    heap: list[tuple[int, int, int, Path]] = [(0, 0, 0, ())]
     while heap:
         copies, hops, _, edges = heapq.heappop(heap)
         here = edges[-1].target if edges else source
-        reason = _first_refusal(edges, refusal)
+        reason = refusal(edges) if edges else ""
         if reason and (reason in refused or len(refused) >= limit):
             continue
         if here is target and edges:
@@ -86,14 +87,6 @@ def explain(
                 order += 1
                 heapq.heappush(heap, (copies + step.copies, hops + 1, order, (*edges, step)))
     return tuple(refused.values())
-
-
-def _first_refusal(edges: Sequence[Declaration], refusal: Refusal) -> str:
-    for step in edges:
-        reason = refusal(step)
-        if reason:
-            return f"{step}: {reason}"
-    return ""
 
 
 def _refusal(declared: Declaration, source: Context, target: Context) -> str:
@@ -110,28 +103,55 @@ def refusals_between(contexts: Sequence[Context]) -> Refusal:
     """Return what stands in the way of each edge between the contexts given."""
     by_type = {context.memory_type: context for context in contexts}
 
-    def refusal(declared: Declaration) -> str:
-        for end in (declared.source, declared.target):
-            if end not in by_type:
-                return f"no {end.value} context was given"
-        return _refusal(declared, by_type[declared.source], by_type[declared.target])
+    def refusal(path: Path) -> str:
+        for step in path:
+            missing = [end for end in (step.source, step.target) if end not in by_type]
+            if missing:
+                return f"{step}: no {missing[0].value} context was given"
+            reason = _refusal(step, by_type[step.source], by_type[step.target])
+            if reason:
+                return f"{step}: {reason}"
+        return ""
 
     return refusal
 
 
 class Machine(Closable):
-    """What this machine can do, edge by edge: opens the best device of each kind, once."""
+    """What this machine can do: opens the best device of each kind, once.
+
+    A context on the way is that device, or where the edge refuses it, one that is derived from the
+    context before.
+    """
 
     def __init__(self) -> None:
         self._contexts: dict[MemoryType, Context | str] = {}
-        self._refusals: dict[Declaration, str] = {}
+        self._reached: dict[Path, Context | str] = {}
         self._derived: list[Context] = []
 
-    def refusal(self, declared: Declaration) -> str:
-        """Return why an edge cannot be taken here; empty where it can."""
-        if declared not in self._refusals:
-            self._refusals[declared] = self._find(declared)
-        return self._refusals[declared]
+    def refusal(self, path: Path) -> str:
+        """Return why edges cannot be taken one after the other here; empty where they can."""
+        reached = self._reach(path)
+        return reached if isinstance(reached, str) else ""
+
+    def edge_refusal(self, declared: Declaration) -> str:
+        """Return why an edge cannot be taken here with any context; empty where it can."""
+        reached = self._reach((declared,))
+        if isinstance(reached, Context):
+            return ""
+        target = self._open(declared.target)
+        source = self._derive(target, declared.source)
+        if isinstance(source, Context) and isinstance(target, Context):
+            if not _refusal(declared, source, target):
+                return ""
+        return reached.removeprefix(f"{declared}: ")
+
+    def derived(self, path: Path) -> tuple[str, ...]:
+        """Return which contexts of a path have to be derived, such as ``"OpenCL"``."""
+        found = []
+        for length, step in enumerate(path, start=1):
+            if self._reach(path[:length]) in self._derived:
+                found.append(step.target.value)
+        return tuple(found)
 
     def _open(self, memory_type: MemoryType) -> Context | str:
         if memory_type not in self._contexts:
@@ -141,20 +161,25 @@ class Machine(Closable):
                 self._contexts[memory_type] = str(error)
         return self._contexts[memory_type]
 
-    def _find(self, declared: Declaration) -> str:
-        source, target = self._open(declared.source), self._open(declared.target)
-        reasons = [end for end in (source, target) if isinstance(end, str)]
-        pairs = [(source, target)]
-        # Two frameworks share a device only where one context was made from the other.
-        pairs += [(source, self._derive(source, declared.target))]
-        pairs += [(self._derive(target, declared.source), target)]
-        for one, other in pairs:
-            if isinstance(one, Context) and isinstance(other, Context):
-                reason = _refusal(declared, one, other)
-                if not reason:
-                    return ""
-                reasons.append(reason)
-        return reasons[0]
+    def _reach(self, path: Path) -> Context | str:
+        """Return the context at the end of a path, or why there is no way."""
+        if path not in self._reached:
+            self._reached[path] = self._step(path)
+        return self._reached[path]
+
+    def _step(self, path: Path) -> Context | str:
+        step = path[-1]
+        here = self._reach(path[:-1]) if path[:-1] else self._open(step.source)
+        if isinstance(here, str):
+            return here if path[:-1] else f"{step}: {here}"
+        target = self._open(step.target)
+        reason = target if isinstance(target, str) else _refusal(step, here, target)
+        if not reason:
+            return target
+        derived = self._derive(here, step.target)
+        if isinstance(derived, Context) and not _refusal(step, here, derived):
+            return derived
+        return f"{step}: {reason}"
 
     def _derive(self, context: Context | str, memory_type: MemoryType) -> Context | str:
         if isinstance(context, str):
@@ -171,5 +196,6 @@ class Machine(Closable):
         for context in (*self._derived, *self._contexts.values()):
             if isinstance(context, Context):
                 context.close()
+        self._reached.clear()
         self._derived.clear()
         self._contexts.clear()

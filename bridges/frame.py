@@ -204,7 +204,7 @@ class Frame(MediaFrame):
     Raises
     ------
     FormatError
-        There are more or fewer tensors than planes, or they lie in several kinds of memory.
+        There are more or fewer tensors than planes.
     """
 
     media_type = MediaType.IMAGE
@@ -220,13 +220,6 @@ class Frame(MediaFrame):
                 f"a picture of {info.format.name} has {len(info.format.planes)} planes, got "
                 f"{len(self.tensors)} tensors"
             )
-        first = self.tensors[0].memory_type
-        for tensor in self.tensors:
-            if tensor.memory_type is not first:
-                raise FormatError(
-                    f"the planes of a picture lie in one kind of memory, got {first} and "
-                    f"{tensor.memory_type}; map some of them first"
-                )
 
     @property
     def form(self) -> Hashable:

@@ -1,5 +1,6 @@
 """``xtranscode routes``: how samples get from one kind of memory into another."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,7 +36,7 @@ def routes(source: str | None, target: str | None, as_json: bool, as_dot: bool) 
         if ends is None:
             _show_edges(declared_edges(), machine, as_json, as_dot)
         else:
-            _show_routes(explain(*ends, machine.refusal), ends, as_json, as_dot)
+            _show_routes(explain(*ends, machine.refusal), machine, ends, as_json, as_dot)
 
 
 def _ends(source: str | None, target: str | None) -> "tuple[MemoryType, MemoryType] | None":
@@ -64,21 +65,25 @@ def _show_edges(
 
     if as_json:
         for edge in edges:
-            print_json({"type": "edge", **_fields(edge), **_state(machine.refusal(edge))})
+            print_json({"type": "edge", **_fields(edge), **_state(machine.edge_refusal(edge))})
         return
     if as_dot:
-        click.echo(_dot({edge: machine.refusal(edge) for edge in edges}))
+        click.echo(_dot({edge: machine.edge_refusal(edge) for edge in edges}))
         return
     table = grid(4)
+    alike = Counter((edge.source, edge.target, edge.copies) for edge in edges)
     for edge in sorted(edges, key=lambda edge: (_rank(edge.source), _rank(edge.target))):
-        reason = machine.refusal(edge)
+        reason = machine.edge_refusal(edge)
+        several = alike[edge.source, edge.target, edge.copies] > 1
+        name = f"{edge} ({edge.name})" if several else str(edge)
         state = Text("no", "yellow") if reason else Text("yes", "green")
-        table.add_row(str(edge), _cost(edge.copies), state, reason)
+        table.add_row(name, _cost(edge.copies), state, reason)
     show(console(), table)
 
 
 def _show_routes(
     found: "tuple[Route, ...]",
+    machine: "Machine",
     ends: "tuple[MemoryType, MemoryType]",
     as_json: bool,
     as_dot: bool,
@@ -96,6 +101,7 @@ def _show_routes(
                     "stops": [stop.value for stop in route.stops],
                     "copies": route.copies,
                     "edges": [_fields(edge) for edge in route.edges],
+                    "derived": machine.derived(route.edges),
                     "taken": route.taken,
                     **_state(route.refusal),
                 }
@@ -108,8 +114,11 @@ def _show_routes(
         table = grid(3)
         for route in found:
             state = Text("taken", "green") if route.taken else Text("unavailable", "yellow")
+            derived = machine.derived(route.edges) if route.taken else ()
             if route.refusal:
                 state.append(f": {route.refusal}", "default")
+            elif derived:
+                state.append(f", with {', '.join(derived)} derived from the one before", "default")
             table.add_row(str(route), _cost(route.copies), state)
         show(console(), table)
     if not any(route.taken for route in found):

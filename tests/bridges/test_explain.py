@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+
+import pytest
 
 from bridges import MemoryType, create_mapper
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.explain import Machine, explain, refusals_between
 from bridges.routes import EDGES, declared_edges, find_route, load_edges
-
-if TYPE_CHECKING:
-    import pytest
 
 CPU, FFMPEG, OPENCL, SYCL = (
     MemoryType.CPU,
@@ -67,17 +65,17 @@ def test_no_context_no_route():
 def test_the_number_of_refusals_is_limited():
     refusals = (f"reason {number}" for number in itertools.count())
     known = {}
-    found = explain(FFMPEG, SYCL, lambda edge: known.setdefault(edge, next(refusals)), limit=3)
+    found = explain(FFMPEG, SYCL, lambda path: known.setdefault(path[-1], next(refusals)), limit=3)
     assert len(found) <= 3
     assert not any(route.taken for route in found)
 
 
 def test_a_machine_opens_what_it_has(opencl):
     with Machine() as machine:
-        here = {str(edge) for edge in declared_edges() if not machine.refusal(edge)}
+        here = {str(edge) for edge in declared_edges() if not machine.edge_refusal(edge)}
         assert {"CPU > OpenCL", "OpenCL > CPU", "FFmpeg > CPU", "CPU > FFmpeg"} <= here
         for edge in declared_edges():
-            assert isinstance(machine.refusal(edge), str)
+            assert isinstance(machine.edge_refusal(edge), str)
     machine.close()
 
 
@@ -90,4 +88,25 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(probe.importlib, "import_module", absent)
     with Machine() as machine:
         edge = next(edge for edge in declared_edges() if edge.target is OPENCL)
-        assert "try: pip install" in machine.refusal(edge)
+        assert "try: pip install" in machine.edge_refusal(edge)
+
+
+ENDS = [kind for kind in MemoryType if kind not in (MemoryType.CUDA, MemoryType.USM)]
+
+
+@pytest.fixture(scope="module")
+def machine():
+    with Machine() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("ends", list(itertools.permutations(ENDS, 2)), ids=lambda e: e[0].name)
+def test_a_machine_says_what_a_mapper_does(machine, ends):
+    """Where no context has to be derived, plain contexts give the very route that is shown."""
+    found = explain(*ends, machine.refusal)
+    taken = found[-1] if found and found[-1].taken else None
+    if taken is None or machine.derived(taken.edges):
+        return
+    contexts = [machine._open(stop) for stop in taken.stops]
+    route = create_mapper(contexts)
+    assert route.explain().partition("  ")[0] == str(taken)

@@ -68,7 +68,7 @@ def test_wrong_words(invoke, arguments, words):
 def test_no_route_is_a_failure(invoke, monkeypatch):
     from bridges.explain import Machine
 
-    monkeypatch.setattr(Machine, "refusal", lambda self, edge: f"no {edge.source.name}>{edge.name}")
+    monkeypatch.setattr(Machine, "refusal", lambda self, path: f"no {path[0].name}")
     result = invoke("routes", "opencl", "ffmpeg")
     assert result.exit_code == 1
     assert "no route from OpenCL to FFmpeg memory" in result.stderr
