@@ -140,9 +140,12 @@ class Machine(Closable):
             return ""
         target = self._open(declared.target)
         source = self._derive(target, declared.source)
-        if isinstance(source, Context) and isinstance(target, Context):
-            if not _refusal(declared, source, target):
-                return ""
+        if (
+            isinstance(source, Context)
+            and isinstance(target, Context)
+            and not _refusal(declared, source, target)
+        ):
+            return ""
         return reached.removeprefix(f"{declared}: ")
 
     def derived(self, path: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
+from bridges.backends.opencl_vendors import load_failure, load_tbb, vendor_folder, wheel_library
 from bridges.backends.probe import BACKENDS
 from bridges.backends.pyopencl_cache import load_pyopencl
 from bridges.errors import DeviceError, DeviceNotFoundError
@@ -73,6 +73,8 @@ class OpenCLDevice:
 _KINDS = {cl.device_type.GPU: "gpu", cl.device_type.CPU: "cpu"}
 _PREFERENCE = ("gpu", "cpu", "accelerator")
 _listing = threading.Lock()
+
+load_tbb()
 
 
 def _describe(device: Any, platform_index: int, device_index: int) -> OpenCLDevice:

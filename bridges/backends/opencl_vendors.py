@@ -6,6 +6,7 @@ in ``/etc/OpenCL/vendors``, or else, alone, in the folder that ``OCL_ICD_VENDORS
 once, at the first call of a process.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -18,7 +19,14 @@ from pathlib import Path
 from bridges.backends import environment
 from bridges.native.signals import kept_signals
 
-__all__ = ["SYSTEM_VENDORS", "USER_SETTINGS", "load_failure", "vendor_folder", "wheel_library"]
+__all__ = [
+    "SYSTEM_VENDORS",
+    "USER_SETTINGS",
+    "load_failure",
+    "load_tbb",
+    "vendor_folder",
+    "wheel_library",
+]
 
 SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
 USER_SETTINGS = ("OCL_ICD_VENDORS", "OCL_ICD_FILENAMES")
@@ -26,6 +34,7 @@ USER_SETTINGS = ("OCL_ICD_VENDORS", "OCL_ICD_FILENAMES")
 
 _WHEEL = "intel-opencl-rt"
 _LIBRARY = "libintelocl.so"
+_TBB = "libtbb.so.12"
 
 
 def wheel_library() -> Path | None:
@@ -53,6 +62,20 @@ def load_failure(library: Path) -> str:
     except OSError as error:
         return str(error)
     return ""
+
+
+def load_tbb() -> None:
+    """Load the libtbb of the wheel, where there is one.
+
+    Another wheel may bring an older one, as openvino's does, which the runtime cannot use; a
+    process has one library of a name, so that the first to load decides.
+    """
+    runtime = wheel_library()
+    if runtime is None or not runtime.with_name(_TBB).is_file():
+        return
+    # Where it does not load, the runtime does not either, and the probe says why.
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(str(runtime.with_name(_TBB)))
 
 
 @contextmanager

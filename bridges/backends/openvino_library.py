@@ -9,16 +9,14 @@ The import also reports itself to Intel, through the package ``openvino_telemetr
 it cannot be imported, and the model converter too.
 """
 
-import ctypes
 import importlib
 import sys
 from typing import Any
 
-from bridges.backends.opencl_vendors import wheel_library
+from bridges.backends.opencl_vendors import load_tbb
 
 __all__ = ["load_openvino", "without_places"]
 
-_TBB = "libtbb.so.12"
 _TELEMETRY = "openvino_telemetry"
 
 
@@ -28,7 +26,7 @@ def load_openvino() -> Any:
     What was imported before is returned as it is.
     """
     if "openvino" not in sys.modules:
-        _load_tbb()
+        load_tbb()
     known = sys.modules.get(_TELEMETRY)
     # None is how the import system is told that a module is not there.
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
@@ -39,18 +37,6 @@ def load_openvino() -> Any:
             del sys.modules[_TELEMETRY]
         else:
             sys.modules[_TELEMETRY] = known
-
-
-def _load_tbb() -> None:
-    """Load the libtbb of the OpenCL runtime that pip installs, where there is one."""
-    runtime = wheel_library()
-    if runtime is None or not runtime.with_name(_TBB).is_file():
-        return
-    try:
-        ctypes.CDLL(str(runtime.with_name(_TBB)))
-    except OSError:
-        # The OpenCL runtime then does not load either, and its own probe says why.
-        return
 
 
 def without_places(message: str) -> str:

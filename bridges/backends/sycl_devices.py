@@ -16,7 +16,7 @@ from typing import Any
 
 import dpctl
 
-from bridges.backends.opencl_vendors import load_failure, vendor_folder, wheel_library
+from bridges.backends.opencl_vendors import load_failure, load_tbb, vendor_folder, wheel_library
 from bridges.backends.probe import BACKENDS
 from bridges.errors import DeviceError, DeviceNotFoundError
 from bridges.tensor import MemoryType
@@ -28,6 +28,8 @@ _GPU_RUNTIME = b"libigdrcl"
 """Intel's OpenCL library for GPUs, as vendor files name it."""
 _PREFERENCE = ("gpu", "cpu", "accelerator")
 _listing = threading.Lock()
+
+load_tbb()
 
 
 @dataclass(frozen=True, slots=True)
