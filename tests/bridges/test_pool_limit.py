@@ -241,3 +241,11 @@ def test_returned_while_a_buffer_is_made():
     lease = pool.acquire()
     assert pool.statistics.in_use == 1
     assert lease.buffer is not None
+
+
+def test_a_timeout_that_is_no_number():
+    pool = LimitPool(BufferPool(object), 1)
+    with pytest.raises(ValueError, match="nan"):
+        pool.acquire(timeout=float("nan"))
+    with pool.acquire(timeout=float("inf")) as lease:
+        assert lease.buffer is not None

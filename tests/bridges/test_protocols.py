@@ -11,6 +11,7 @@ import pytest
 from bridges import AccessMode, create_mapper
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext
+from bridges.errors import FormatError
 from tests.bridges.picture import Picture, frame_info
 
 CPU = CPUContext()
@@ -83,3 +84,19 @@ def test_opencv_and_torch_take_what_numpy_takes(tensor):
     taken = torch.from_dlpack(tensor)
     assert taken.data_ptr() == tensor.handle("data")
     assert tuple(taken.shape) == tensor.info.shape
+
+
+def test_rows_that_run_backward_are_taken_as_they_are():
+    array = np.arange(24, dtype=np.uint8).reshape(4, 6)[::-1]
+    taken = np.asarray(CPU.wrap(array))
+    assert np.array_equal(taken, array)
+    assert np.shares_memory(taken, array)
+
+
+def test_memory_that_the_host_cannot_read_is_no_array(opencl):
+    info = frame_info("gray", (64, 36)).planes[0]
+    with (
+        opencl.allocate(info) as tensor,
+        pytest.raises(FormatError, match="map the tensor to the CPU first"),
+    ):
+        np.asarray(tensor)
