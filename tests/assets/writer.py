@@ -62,7 +62,8 @@ def write(clip: Clip, path: Path) -> None:
     # "bitexact" leaves out dates, random ids and version numbers.
     options = {"fflags": "+bitexact", **clip.mux_options}
     with av.open(str(path), "w", format=clip.container, container_options=options) as container:
-        _mux(container, clip)
+        with kept_scheduling():
+            _mux(container, clip)
     if clip.damage is not None:
         _damage(path, clip.damage)
 
@@ -186,10 +187,9 @@ def cover_jpeg(index: int) -> bytes:
 
 def _video_packets(stream: VideoStream, track: VideoTrack) -> list[av.Packet[Any]]:
     packets: list[av.Packet[Any]] = []
-    with kept_scheduling():
-        for frame in _frames(track):
-            packets += stream.encode(frame)
-        return packets + stream.encode(None)
+    for frame in _frames(track):
+        packets += stream.encode(frame)
+    return packets + stream.encode(None)
 
 
 def _frames(track: VideoTrack) -> Iterator[av.VideoFrame]:
