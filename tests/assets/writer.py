@@ -61,9 +61,11 @@ def write(clip: Clip, path: Path) -> None:
     os.environ.setdefault("SVT_LOG", "1")
     # "bitexact" leaves out dates, random ids and version numbers.
     options = {"fflags": "+bitexact", **clip.mux_options}
-    with av.open(str(path), "w", format=clip.container, container_options=options) as container:
-        with kept_scheduling():
-            _mux(container, clip)
+    with (
+        kept_scheduling(),
+        av.open(str(path), "w", format=clip.container, container_options=options) as container,
+    ):
+        _mux(container, clip)
     if clip.damage is not None:
         _damage(path, clip.damage)
 
