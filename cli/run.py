@@ -229,8 +229,8 @@ def _may_replace(source: str, target: str, overwrite: bool | None) -> bool:
 
 def _ask(question: str) -> bool:
     """Ask on standard error, which is a terminal even where standard output is not."""
-    click.echo(f"{question} [y/N] ", nl=False, err=True)
     try:
+        click.echo(f"{question} [y/N] ", nl=False, err=True)
         answer = sys.stdin.readline()
     except BaseException:
         click.echo(err=True)
