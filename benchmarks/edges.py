@@ -3,7 +3,7 @@
 A hop is a ``map`` and the ``close`` of its result, the native object asked for in between. Frames
 are made as the tests make them. The peer of an edge that copies is ``memcpy`` of the same bytes.
 
-    python benchmarks/edges.py [--times 2000] [--only CPU] [--json FILE]
+    python -m benchmarks.edges [--times 2000] [--only CPU] [--json FILE]
 """
 
 import contextlib
@@ -23,15 +23,11 @@ from typing import Any
 
 import click
 import numpy as np
+import pytest
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from _pytest.outcomes import Skipped  # noqa: E402
-
-from bridges import (  # noqa: E402
+from bridges import (
     AccessMode,
     Colour,
     Frame,
@@ -41,12 +37,13 @@ from bridges import (  # noqa: E402
     MemoryType,
     create_mapper,
 )
-from bridges.backends.cpu import CPUContext  # noqa: E402
-from bridges.backends.probe import open_context  # noqa: E402
-from bridges.formats import pixel_format  # noqa: E402
-from bridges.routes import Declaration, declared_edges, find_route  # noqa: E402
-from tests.bridges.edge_bench import EdgeBench  # noqa: E402
+from bridges.backends.cpu import CPUContext
+from bridges.backends.probe import open_context
+from bridges.formats import pixel_format
+from bridges.routes import Declaration, declared_edges, find_route
+from tests.bridges.edge_bench import EdgeBench
 
+ROOT = Path(__file__).parent.parent
 FORMATS = ("rgb24", "bgra", "nv12", "gray")
 TARGET_MICROSECONDS = {MemoryType.GSTREAMER: 30}
 LIBRARIES = ("av", "numpy", "pyopencl", "dpctl", "opencv-python-headless", "openvino")
@@ -216,7 +213,7 @@ def main(times: int, only: str, path: Path | None) -> None:
             continue
         try:
             row = measure(declared, times)
-        except (Skipped, ImportError) as reason:
+        except (pytest.skip.Exception, ImportError) as reason:
             edges[name] = {"skipped": str(reason)}
             continue
         ends = {declared.source, declared.target}

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from bridges.closable import Closable
 from bridges.errors import FormatError
@@ -272,15 +272,15 @@ class Frame(MediaFrame):
         return Frame(part_info, parts, parent=self)
 
 
-class AudioFrame(MediaFrame):
-    """A block of sound: a tensor per channel, or one in which the channels alternate.
+class _PlainFrame(MediaFrame):
+    """Tensors that lie as their info says, and no other way.
 
     Parameters
     ----------
-    info : AudioInfo
-        Type, rate, channels and time.
+    info : AudioInfo or TensorsInfo
+        What they are.
     tensors : sequence of Tensor
-        As ``info.tensors`` lays them out.
+        Of the shapes and types of ``info.tensors``; strides may differ.
     parent : object, optional
         As for `MediaFrame`.
 
@@ -288,71 +288,51 @@ class AudioFrame(MediaFrame):
     ------
     FormatError
         The tensors are others than ``info`` says.
+    """
+
+    _what: ClassVar[str]
+
+    def __init__(
+        self, info: Any, tensors: Sequence[Tensor], *, parent: Closable | None = None
+    ) -> None:
+        wanted = [(each.shape, each.dtype) for each in info.tensors]
+        found = [(tensor.info.shape, tensor.info.dtype) for tensor in tensors]
+        if wanted != found:
+            raise FormatError(f"a frame of {self._what} needs tensors of {wanted}, got {found}")
+        super().__init__(tensors, parent=parent)
+        self.info = info
+
+    @property
+    def form(self) -> Hashable:
+        """Everything but the time."""
+        timeless: Hashable = replace(self.info, pts=None, time_base=None)
+        return timeless
+
+    def over(self, tensors: Sequence[Tensor]) -> Self:
+        """Return the same as seen through other tensors; see `MediaFrame.over`."""
+        return type(self)(self.info, tensors, parent=self)
+
+
+class AudioFrame(_PlainFrame):
+    """A block of sound: a tensor per channel, or one in which the channels alternate.
+
+    It is made of an `AudioInfo`, tensors that lie as it says, and optionally a parent.
     """
 
     media_type = MediaType.AUDIO
+    _what = "sound"
     info: AudioInfo
 
-    def __init__(
-        self, info: AudioInfo, tensors: Sequence[Tensor], *, parent: Closable | None = None
-    ) -> None:
-        _check_tensors("sound", info.tensors, tensors)
-        super().__init__(tensors, parent=parent)
-        self.info = info
 
-    @property
-    def form(self) -> Hashable:
-        """Everything but the time."""
-        return replace(self.info, pts=None, time_base=None)
+class TensorFrame(_PlainFrame):
+    """Tensors that are neither picture nor sound, such as what a network returns.
 
-    def over(self, tensors: Sequence[Tensor]) -> "AudioFrame":
-        """Return the sound as seen through other tensors; see `MediaFrame.over`."""
-        return AudioFrame(self.info, tensors, parent=self)
-
-
-class TensorFrame(MediaFrame):
-    """Tensors that are neither picture nor sound.
-
-    Parameters
-    ----------
-    info : TensorsInfo
-        Layouts, names and time.
-    tensors : sequence of Tensor
-        As ``info.tensors`` lays them out; strides may differ.
-    parent : object, optional
-        As for `MediaFrame`.
-
-    Raises
-    ------
-    FormatError
-        The tensors are others than ``info`` says.
+    It is made of a `TensorsInfo`, tensors that lie as it says, and optionally a parent.
     """
 
     media_type = MediaType.TENSORS
+    _what = "tensors"
     info: TensorsInfo
-
-    def __init__(
-        self, info: TensorsInfo, tensors: Sequence[Tensor], *, parent: Closable | None = None
-    ) -> None:
-        _check_tensors("tensors", info.tensors, tensors)
-        super().__init__(tensors, parent=parent)
-        self.info = info
-
-    @property
-    def form(self) -> Hashable:
-        """Everything but the time."""
-        return replace(self.info, pts=None, time_base=None)
-
-    def over(self, tensors: Sequence[Tensor]) -> "TensorFrame":
-        """Return the tensors as seen through others; see `MediaFrame.over`."""
-        return TensorFrame(self.info, tensors, parent=self)
-
-
-def _check_tensors(what: str, asked: Sequence[TensorInfo], given: Sequence[Tensor]) -> None:
-    wanted = [(info.shape, info.dtype) for info in asked]
-    found = [(tensor.info.shape, tensor.info.dtype) for tensor in given]
-    if wanted != found:
-        raise FormatError(f"a frame of {what} needs tensors of {wanted}, got {found}")
 
 
 def _cut(start: int, length: int, whole: int, log2: int) -> slice:

@@ -39,7 +39,8 @@ class CPUTensor(HostArray, Tensor):
     @property
     def array(self) -> npt.NDArray[Any]:
         """The samples, as a view."""
-        return self.handle("array")  # type: ignore[no-any-return]
+        array: npt.NDArray[Any] = self.handle("array")
+        return array
 
     def _handles(self) -> dict[str, Any]:
         assert self._array is not None

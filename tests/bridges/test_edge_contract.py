@@ -162,11 +162,14 @@ def test_two_threads_map_the_same_frame(bench):
     frame.close()
 
 
+@pytest.mark.parametrize(
+    "bench",
+    [declared for declared in declared_edges() if declared.source is MemoryType.CPU],
+    ids=name_of,
+    indirect=True,
+)
 def test_a_read_only_array_is_not_mapped_for_writing(bench):
     frame = bench.frame(bench.info("gray"))
-    if frame.memory_type is not MemoryType.CPU:
-        frame.close()
-        pytest.skip("only arrays are known to be read-only")
     for tensor in frame.tensors:
         tensor.handle("array").flags.writeable = False
     for access in (WRITE, BOTH):
