@@ -27,6 +27,7 @@ from bridges.backends.cuda_driver import check
 from bridges.formats import pixel_format
 from bridges.kernels import get
 from bridges.kernels.cuda import CUDARuntime
+from bridges.kernels.launch import Plane
 from bridges.kernels.nvrtc import compiler_version
 
 KERNEL = get("rgb_to_grayscale")
@@ -73,8 +74,10 @@ class Bench:
         read = FrameInfo(pixel_format(name), *size, colour)
         made = KERNEL.output(read)
         pairs = [(self.frame(read), self.frame(made)) for _ in range(FRAMES)]
-        planes = KERNEL.launch(read, made).planes
-        moved = sum(read.planes[plane].nbytes for plane in planes) + made.planes[0].nbytes
+        (launched, *_) = KERNEL.launches(read, made)
+        planes = [each for each in launched.arguments if isinstance(each, Plane)]
+        frames = {"source": read, "target": made}
+        moved = sum(frames[each.frame].planes[each.index].nbytes for each in planes)
 
         def launch(index: int) -> None:
             self.runtime.enqueue(KERNEL, *pairs[index % FRAMES])

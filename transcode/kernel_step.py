@@ -16,6 +16,7 @@ from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
 from bridges.backends.ffmpeg_properties import copy_properties
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
+from bridges.errors import FormatError
 from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
 from bridges.kernels import Kernel, Runtime
 from bridges.mapper import HopCount
@@ -129,7 +130,7 @@ class KernelStep:
                     written = self.writer.map(target.tensors[0], AccessMode.WRITE)
                     stack.callback(written.close)
                     writable = Frame(carrier, [written, *target.tensors[1:]])
-                self._runtime.run(self._kernel, source, writable, **self._parameters)
+                self._runtime.run(self._kernel, source, writable, self._parameters)
             result = give_to_ffmpeg(target)
         except BaseException:
             target.close()
@@ -142,12 +143,16 @@ class KernelStep:
     def _place_for(self, info: FrameInfo) -> FrameInfo:
         """Return what the result is, and have a pool for it; both change with the frames' form."""
         result = self._kernel.output(info, **self._parameters)
+        if not isinstance(result, FrameInfo):
+            raise FormatError(
+                f"{self._kernel.name} makes numbers, not pictures; run it from Python"
+            )
         if result.format.model is ColourModel.GRAY:
             name = gray_carrier(self._codec, result.format, self._pix_fmt)
             result = replace(result, format=pixel_format(name))
         form = replace(result, pts=None)
         if self._carrier != form:
-            if note := self._kernel.note(info):
+            if note := self._kernel.note(info, **self._parameters):
                 self._notices.add(note)
             if self._pool is not None:
                 self._pool.close()

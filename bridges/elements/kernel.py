@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from bridges.backends.cpu import CPUContext
 from bridges.context import Context
 from bridges.element import ElementDescription, ParameterDescription, Transform
+from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo, MediaFrame
 from bridges.kernels import Runtime, create_runtime, parse_call
 from bridges.pools import BufferPool, Pool
@@ -46,13 +47,15 @@ class KernelTransform(Transform):
         self.check_frame(frame, (self._context.memory_type,))
         assert isinstance(frame, Frame)
         info = self._kernel.output(frame.info, **self._values)
+        if not isinstance(info, FrameInfo):
+            raise FormatError(f"{self._kernel.name} makes numbers, not pictures")
         lease = self._pool_for(info).acquire()
         tensors = [tensor.lend() for tensor in lease.buffer.tensors]
         result = Frame(info, tensors, parent=lease)
         result.closes_parent = True
         result.metadata = list(frame.metadata)
         try:
-            self._runtime.run(self._kernel, frame, result, **self._values)
+            self._runtime.run(self._kernel, frame, result, self._values)
         except BaseException:
             result.close()
             raise

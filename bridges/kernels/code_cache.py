@@ -1,6 +1,7 @@
 """Compiled code, kept in the user's cache folder: each kernel is compiled once per machine."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from bridges.kernels.kernel import Kernel
+from bridges.kernels.launch import Launch
 
 __all__ = ["cache_folder", "cache_key", "portable_source", "read_code", "write_code"]
 
@@ -19,10 +20,14 @@ def cache_folder(framework: str) -> Path:
     return Path(base, "xtranscode", framework)
 
 
-def portable_source(kernel: Kernel) -> str:
-    """Return the whole text that a framework compiles: the prelude, and the kernel's own."""
-    prelude = resources.files("bridges.kernels").joinpath("prelude.h").read_text("utf-8")
-    return f"{prelude}\n{kernel.source}"
+def portable_source(launch: Launch) -> str:
+    """Return the whole text that a framework compiles: the prelude, and the launch's own."""
+    return f"{_prelude()}\n{launch.source}"
+
+
+@functools.cache
+def _prelude() -> str:
+    return resources.files("bridges.kernels").joinpath("prelude.h").read_text("utf-8")
 
 
 def cache_key(parts: Iterable[str]) -> str:

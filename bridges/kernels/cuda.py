@@ -2,19 +2,26 @@
 
 import functools
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from cuda.bindings import driver
 from cuda.core import LaunchConfig, ObjectCode, launch
 
 from bridges.backends.cuda import CUDAContext, CUDATensor
-from bridges.backends.cuda_driver import cuda_errors
+from bridges.backends.cuda_driver import check, cuda_errors
 from bridges.context import Context
 from bridges.errors import FormatError
-from bridges.frame import Frame
+from bridges.frame import Frame, MediaFrame
+from bridges.kernels.frames import previous_for
 from bridges.kernels.kernel import Kernel
-from bridges.kernels.launch import Launch
+from bridges.kernels.launch import WORD, Launch, Plane
+from bridges.kernels.memories import Memories
 from bridges.kernels.nvrtc import build, compiler_version
-from bridges.kernels.plan import ENTRIES, WORD, Planner, Scalars
+from bridges.kernels.plan import Planner
 from bridges.tensor import MemoryType, Tensor
 
 __all__ = ["CUDARuntime"]
@@ -46,13 +53,22 @@ class CUDARuntime:
         major, minor = context.device.compute_capability
         self._architecture = f"sm_{major}{minor}"
         self._planner = Planner(MemoryType.CUDA, self.name)
-        self._programs: dict[Any, tuple[Any, ...]] = {}
+        self._entries: dict[Any, Any] = {}
+        self._memories = Memories(context, self._upload)
         self._lock = threading.Lock()
         self._thread = threading.local()
 
-    def run(self, kernel: Kernel, source: Frame, target: Frame, **parameters: object) -> None:
+    def run(
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+        *,
+        previous: Frame | None = None,
+    ) -> None:
         """Run a kernel and wait until it is done; see `Runtime.run`."""
-        self.enqueue(kernel, source, target, **parameters)
+        self.enqueue(kernel, source, target, parameters, previous=previous)
         with cuda_errors(f"run {kernel.name} on {self._device.name}"):
             with self._device.current:
                 # One for each thread: what one thread waits for, no other may record anew.
@@ -60,25 +76,41 @@ class CUDARuntime:
             self._thread.done = done
             done.sync()
 
-    def enqueue(self, kernel: Kernel, source: Frame, target: Frame, **parameters: object) -> None:
+    def enqueue(
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+        *,
+        previous: Frame | None = None,
+    ) -> None:
         """Put a kernel on the context's stream, and do not wait; see `Runtime.run`.
 
         It comes after what was put on the streams of the frames' contexts so far. The frames have
         to stay open until it is done.
         """
-        plan = self._planner.find(kernel, source, target, parameters)
-        entries = self._entries(kernel, plan.launch)
-        tensors = plan.tensors(source, target)
-        addresses = [tensor.handle("data") for tensor in tensors]
-        steps = plan.samples if any(address % WORD for address in addresses) else plan.words
-        for tensor in tensors:
+        previous = previous_for(kernel, source, previous)
+        plan = self._planner.find(kernel, source, target, previous, parameters)
+        tensors = plan.tensors(source, target, previous)
+        addresses = {plane: tensor.handle("data") for plane, tensor in tensors.items()}
+        steps = plan.steps(not any(address % WORD for address in addresses.values()))
+        entries = [self._entry(kernel, step.launch) for step in steps]
+        for tensor in tensors.values():
             if tensor.context is not self._device:
                 self._follow(tensor)
         stream = self._device.stream
         with cuda_errors(f"run {kernel.name} on {self._device.name}"), self._device.current:
-            for step in steps:
-                arguments = _arguments(addresses, step.scalars)
-                launch(stream, _grid(step.size), entries[step.entry], *arguments)
+            for step, entry in zip(steps, entries, strict=True):
+                arguments = dict(step.scalars)
+                for place, memory in step.memories:
+                    arguments[place] = (
+                        addresses[memory]
+                        if isinstance(memory, Plane)
+                        else self._memories.find(memory).handle("data")
+                    )
+                shape = _grid(step.launch.size, step.launch.group or BLOCK)
+                launch(stream, shape, entry, *(arguments[k] for k in range(len(arguments))))
 
     def _follow(self, tensor: Tensor) -> None:
         """Have the stream wait for that of another context on the device."""
@@ -90,34 +122,37 @@ class CUDARuntime:
             )
         self._device.join(self._device.stream_handle, tensor.handle("cuda_stream"))
 
-    def _entries(self, kernel: Kernel, launch: Launch) -> tuple[Any, ...]:
-        """Return the entry points, in the order of `ENTRIES`; they keep no arguments."""
-        key = kernel.name, launch.macros
-        entries = self._programs.get(key)
-        if entries is None:
-            with self._lock:
-                entries = self._programs.get(key)
-                if entries is None:
-                    entries = self._programs[key] = self._load(kernel, launch)
-        return entries
+    def _upload(self, tensor: Tensor, content: npt.NDArray[np.uint8]) -> None:
+        stream = self._device.stream_handle
+        with cuda_errors("put a table on the device"), self._device.current:
+            check(
+                driver.cuMemcpyHtoDAsync(
+                    tensor.handle("data"), content.ctypes.data, content.nbytes, stream
+                ),
+                "copy a table",
+            )
+            self._device.stream.sync()
 
-    def _load(self, kernel: Kernel, launch: Launch) -> tuple[Any, ...]:
+    def _entry(self, kernel: Kernel, launch: Launch) -> Any:
+        """Return an entry point; it keeps no arguments."""
+        key = launch.source, launch.macros, launch.entry
+        entry = self._entries.get(key)
+        if entry is None:
+            with self._lock:
+                entry = self._entries.get(key)
+                if entry is None:
+                    entry = self._entries[key] = self._load(kernel, launch)
+        return entry
+
+    def _load(self, kernel: Kernel, launch: Launch) -> Any:
         code = build(kernel, launch, self._architecture)
         with cuda_errors(f"load {kernel.name} on {self._device.name}"), self._device.current:
             program: Any = ObjectCode.from_cubin(code, name=kernel.name)
-            return tuple(program.get_kernel(f"{kernel.name}_{entry}") for entry in ENTRIES)
-
-
-def _arguments(addresses: list[int], scalars: Scalars) -> list[Any]:
-    arguments: list[Any] = [None] * (len(addresses) + len(scalars))
-    arguments[: 2 * len(addresses) : 2] = addresses
-    for place, value in scalars:
-        arguments[place] = value
-    return arguments
+            return program.get_kernel(launch.entry)
 
 
 @functools.lru_cache(256)
-def _grid(size: tuple[int, int]) -> Any:
+def _grid(size: tuple[int, int], block: tuple[int, int]) -> Any:
     """Return as many blocks as cover ``size`` items; what lies outside is skipped by OUTSIDE."""
-    blocks = tuple(-(-items // threads) for items, threads in zip(size, BLOCK, strict=True))
-    return LaunchConfig(grid=blocks, block=BLOCK)
+    blocks = tuple(-(-items // threads) for items, threads in zip(size, block, strict=True))
+    return LaunchConfig(grid=blocks, block=block)

@@ -1,12 +1,13 @@
 """Programs and their entry points: built once, and entered by each thread for itself."""
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.launch import Launch
-from bridges.kernels.plan import ENTRIES
+from bridges.kernels.plan import Step
 
 __all__ = ["EntryPoints"]
 
@@ -20,7 +21,8 @@ class EntryPoints(Generic[Program, Entry]):
     Parameters
     ----------
     build : callable
-        Compiles a kernel for one set of macros; called once for each, by one thread at a time.
+        Compiles a kernel for one launch; called once for each text and set of macros, by one
+        thread at a time.
     enter : callable
         Makes an entry point of a program and its name; called once in each thread.
     """
@@ -33,22 +35,21 @@ class EntryPoints(Generic[Program, Entry]):
         self._lock = threading.Lock()
         self._thread = threading.local()
 
-    def find(self, kernel: Kernel, launch: Launch) -> tuple[Entry, ...]:
-        """Return this thread's own entry points, in the order of `ENTRIES`."""
-        key = kernel.name, launch.macros
+    def find(self, kernel: Kernel, step: Step) -> Entry:
+        """Return this thread's own entry point for one step of a plan."""
         mine = self._mine()
-        entries = mine.get(key)
-        if entries is None:
+        entry = mine.get(step)
+        if entry is None:
+            key = step.launch.source, step.launch.macros
             with self._lock:
                 program = self._programs.get(key)
                 if program is None:
-                    program = self._programs[key] = self._build(kernel, launch)
-            names = (f"{kernel.name}_{name}" for name in ENTRIES)
-            entries = mine[key] = tuple(self._enter(program, name) for name in names)
-        return entries
+                    program = self._programs[key] = self._build(kernel, step.launch)
+            entry = mine[step] = self._enter(program, step.launch.entry)
+        return entry
 
-    def _mine(self) -> dict[Any, tuple[Entry, ...]]:
+    def _mine(self) -> "weakref.WeakKeyDictionary[Step, Entry]":
         if not hasattr(self._thread, "entries"):
-            self._thread.entries = {}
-        mine: dict[Any, tuple[Entry, ...]] = self._thread.entries
+            self._thread.entries = weakref.WeakKeyDictionary()
+        mine: weakref.WeakKeyDictionary[Step, Entry] = self._thread.entries
         return mine

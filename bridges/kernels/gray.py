@@ -9,23 +9,31 @@ A code value ``c`` of n bits stands for the signal ``(c - black) / span``, where
 import functools
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bridges.errors import FormatError
 from bridges.formats import ColourModel, PixelFormat, pixel_format
 from bridges.frame import ColourRange, FrameInfo, Matrix
-from bridges.kernels.launch import Launch
+from bridges.kernels.launch import Launch, Plane
+from bridges.kernels.recipe import Planes
+
+if TYPE_CHECKING:
+    from bridges.kernels.kernel import Kernel
 
 __all__ = [
     "Coefficients",
     "Weights",
     "channels",
     "coefficients",
-    "launch",
+    "compute",
+    "in_place",
+    "launches",
     "note",
     "output",
     "weights_for",
+    "written",
 ]
 
 Weights = tuple[Fraction, Fraction, Fraction]
@@ -196,14 +204,14 @@ def channels(layout: PixelFormat) -> tuple[tuple[int, int, int], ...]:
     return tuple(layout.find(name) for name in names)
 
 
-def note(info: FrameInfo) -> str:
+def note(_kernel: "Kernel", info: FrameInfo, /) -> str:
     """Return by which weights RGB becomes gray; nothing for a picture that has its luma."""
     if info.format.model is not ColourModel.RGB:
         return ""
     return f"gray weighted by {weights_for(info)[1]}"
 
 
-def output(info: FrameInfo) -> FrameInfo:
+def output(_kernel: "Kernel", info: FrameInfo, /) -> FrameInfo:
     """Return what `rgb_to_grayscale` makes of a picture by itself: gray of its depth and range.
 
     RGB becomes gray of the matrix whose weights it takes.
@@ -217,20 +225,59 @@ def output(info: FrameInfo) -> FrameInfo:
     return replace(info, format=pixel_format(name), colour=colour)
 
 
-def launch(source: FrameInfo, target: FrameInfo) -> Launch:
+def written(_kernel: "Kernel", _target: FrameInfo, /) -> tuple[int, ...]:
+    """Return the luma plane alone."""
+    return (0,)
+
+
+def in_place(_kernel: "Kernel", source: FrameInfo, target: FrameInfo, /) -> bool:
+    """Whether a picture may be its own target: its samples stay where and what size they are."""
+    return source.format is target.format and source.format.model is not ColourModel.RGB
+
+
+def launches(
+    kernel: "Kernel", source: FrameInfo, target: FrameInfo, aligned: bool, /
+) -> tuple[Launch, ...]:
     """Return how the portable source is compiled and called for two pictures."""
     numbers = coefficients(source, target)
     places = channels(source.format)
     planes = tuple(dict.fromkeys(plane for plane, _, _ in places))
-    offsets = [offset for _, offset, _ in places] + [0, 0]
-    weights = [*numbers.weights, 0, 0]
-    bias = np.int64(numbers.bias) if numbers.wide else np.int32(numbers.bias)
     # CPU runtimes load up to four neighbouring words of each item well, and more than that badly.
     packed_16_bit = source.format.dtype.itemsize == 2 and places[0][2] > 1
     pixels = 2 if packed_16_bit else 4
+    weights = [*numbers.weights, 0, 0]
+    bias = np.int64(numbers.bias) if numbers.wide else np.int32(numbers.bias)
+
+    def launch(entry: str, first: int, columns: int) -> Launch:
+        return Launch(
+            source=kernel.source,
+            entry=f"{kernel.name}_{entry}",
+            arguments=(
+                Plane("target", 0),
+                *(Plane("source", plane) for plane in planes),
+                *map(np.uint32, (first, columns, target.height, *weights[:3])),
+                bias,
+            ),
+            size=(columns, target.height),
+            macros=_macros(source, target, numbers, pixels),
+        )
+
+    width = target.width
+    items, tail = divmod(width, pixels) if aligned else (0, width)
+    made = [launch("words", 0, items)] if items else []
+    if tail:
+        made.append(launch("samples", width - tail, tail))
+    return tuple(made)
+
+
+def _macros(
+    source: FrameInfo, target: FrameInfo, numbers: Coefficients, pixels: int
+) -> tuple[tuple[str, int], ...]:
+    places = channels(source.format)
+    offsets = [offset for _, offset, _ in places] + [0, 0]
     macros = {
         "CHANNELS": len(places),
-        "PLANES": len(planes),
+        "PLANES": len({plane for plane, _, _ in places}),
         "AT_0": offsets[0],
         "AT_1": offsets[1],
         "AT_2": offsets[2],
@@ -245,9 +292,21 @@ def launch(source: FrameInfo, target: FrameInfo) -> Launch:
         "FRACTION": numbers.fraction,
         "WIDE": int(numbers.wide),
     }
-    return Launch(
-        macros=tuple(macros.items()),
-        planes=planes,
-        scalars=(*map(np.uint32, weights[:3]), bias),
-        pixels_per_item=pixels,
-    )
+    return tuple(macros.items())
+
+
+_ROWS = 32
+"""Rows that the reference works on at a time: their sums stay in the processor's cache."""
+
+
+def compute(
+    _kernel: "Kernel", planes: Planes, source: FrameInfo, target: FrameInfo, out: Planes, /
+) -> None:
+    """Fill the first plane by the reference."""
+    from bridges.kernels import reference
+
+    read = {plane for plane, _, _ in channels(source.format)}
+    for first in range(0, source.height, _ROWS):
+        rows = slice(first, first + _ROWS)
+        band = [plane[rows] if k in read else plane for k, plane in enumerate(planes)]
+        out[0][rows] = reference.rgb_to_grayscale(band, source, target)

@@ -1,17 +1,15 @@
 """Kernels on the host, by their NumPy references: for machines that have no OpenCL device."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from bridges.context import Context
-from bridges.frame import Frame
-from bridges.kernels import reference
+from bridges.frame import Frame, MediaFrame
+from bridges.kernels.frames import check_frames, previous_for
 from bridges.kernels.kernel import Kernel
-from bridges.kernels.runtime import check_frames
 
 __all__ = ["NumPyRuntime"]
-
-_ROWS = 32
-"""Rows worked on at a time, few enough for their intermediate sums to stay in the cache."""
 
 
 class NumPyRuntime:
@@ -27,15 +25,25 @@ class NumPyRuntime:
         self.context = context
         self.name = "NumPy"
 
-    def run(self, kernel: Kernel, source: Frame, target: Frame, **parameters: object) -> None:
+    def run(
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+        *,
+        previous: Frame | None = None,
+    ) -> None:
         """Run a kernel and wait until it is done; see `Runtime.run`."""
         values = kernel.check(parameters)
-        check_frames(kernel, source, target)
-        read = kernel.launch(source.info, target.info, **values).planes
-        compute = getattr(reference, kernel.name)
-        planes: list[Any] = [tensor.handle("array") for tensor in source.tensors]
-        out = target.tensors[0].handle("array")
-        for first in range(0, source.info.height, _ROWS):
-            rows = slice(first, first + _ROWS)
-            band = [plane[rows] if k in read else plane for k, plane in enumerate(planes)]
-            out[rows] = compute(band, source.info, target.info, **values)
+        previous = previous_for(kernel, source, previous)
+        check_frames(kernel, source, target, previous, values)
+        read = [*source.tensors, *(previous.tensors if previous is not None else ())]
+        planes: list[Any] = [tensor.handle("array") for tensor in read]
+        written = kernel.written(target.info)
+        # What the kernel leaves alone may lie in other memory.
+        out: list[Any] = [
+            tensor.handle("array") if k in written else None
+            for k, tensor in enumerate(target.tensors)
+        ]
+        kernel.compute(planes, source.info, target.info, out, values)

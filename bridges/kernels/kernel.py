@@ -1,15 +1,18 @@
 """Kernels and their parameters, as the head comments of the portable sources declare them.
 
-A head comment reads::
+A source file holds one kernel or more. Each has a comment in the first column that reads::
 
     /* <name>: <one line that says what it does>
-     * param <name>: <float|int|bool|str> = <default> [in [<low>, <high>]]   <what it is>
-     * reads <patterns of pixel formats>
-     * writes <patterns of pixel formats>
-     * host <module of bridges.kernels that makes it ready; its own name if left out>
+     * param <name>: <type> [= <default>] [in [<low>, <high>] | in {<text>, ...}]   <what it is>
+     * reads <patterns of pixel formats; all of them if left out>
+     * writes <patterns of pixel formats; as it reads if left out>
+     * previous <why it takes the result of the picture before>
+     * kind <module of bridges.kernels that makes it ready; point if left out>
      *
      * Anything else is prose.
      */
+
+A type is float, int, bool or str. A parameter without a default has to be given.
 """
 
 import difflib
@@ -17,27 +20,32 @@ import fnmatch
 import functools
 import importlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 from bridges.errors import KernelError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
 from bridges.kernels.launch import Launch
+from bridges.kernels.recipe import Info, Planes, Recipe
 
 __all__ = ["Kernel", "Parameter", "Value", "get", "names", "parse"]
 
 Value = bool | int | float | str
 
 _TYPES: dict[str, type[Value]] = {"float": float, "int": int, "bool": bool, "str": str}
-_HEAD = re.compile(r"/\*(.*?)\*/", re.DOTALL)
-_TITLE = re.compile(r"(?P<name>[a-z]\w*):\s+(?P<summary>\S.*)")
-_FIELD = re.compile(r"(?P<field>param|reads|writes|host)\s+(?P<rest>\S.*)")
+_HEAD = re.compile(
+    r"^/\*[ \t]+(?P<name>[a-z]\w*):[ \t]+(?P<rest>\S.*?)\*/", re.DOTALL | re.MULTILINE
+)
+_FIELD = re.compile(r"(?P<field>param|reads|writes|previous|kind)\s+(?P<rest>\S.*)")
 _PARAMETER = re.compile(
-    r"(?P<name>[a-z]\w*):\s*(?P<type>\w+)\s*=\s*(?P<default>\S+)"
-    r"(?:\s+in\s+\[(?P<low>[^,\]]+),(?P<high>[^\]]+)\])?(?:\s+(?P<summary>.*))?"
+    r"(?P<name>[a-z]\w*):\s*(?P<type>\w+)(?:\s*=\s*(?P<default>\"[^\"]*\"|\S+))?"
+    r"(?:\s+in\s+(?:\[(?P<low>[^,\]]+),(?P<high>[^\]]+)\]|\{(?P<choices>[^}]*)\}))?"
+    r"(?:\s+(?P<summary>.*))?"
 )
 
 
@@ -51,19 +59,22 @@ class Parameter:
         As it is written in a call.
     type : type
         ``float``, ``int``, ``bool`` or ``str``.
-    default : bool, int, float or str
-        Taken where a call leaves it out.
+    default : bool, int, float, str or None
+        Taken where a call leaves it out; None where it has to be given.
     low, high : float or None
         The range of a number, both ends in it.
+    choices : tuple of str
+        The texts that it takes; empty where it takes any.
     summary : str
         What it is.
     """
 
     name: str
     type: type[Value]
-    default: Value
+    default: Value | None
     low: float | None = None
     high: float | None = None
+    choices: tuple[str, ...] = ()
     summary: str = ""
 
     def check(self, value: object) -> Value:
@@ -72,8 +83,10 @@ class Parameter:
         Raises
         ------
         KernelError
-            It has another type, is not a finite number or is out of range.
+            It has another type, is not a finite number, is out of range or none of the choices.
         """
+        if value is None:
+            raise KernelError(f"{self} has to be given: {self.name}={self._example()}")
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type:
@@ -82,6 +95,8 @@ class Parameter:
         low, high = self.low, self.high
         if low is not None and high is not None and not low <= float(value) <= high:
             raise KernelError(f"{self} lies between {low:g} and {high:g}, got {value!r}")
+        if self.choices and value not in self.choices:
+            raise KernelError(f"{self} is one of {', '.join(self.choices)}, got {value!r}")
         return value
 
     def read(self, text: str) -> Value:
@@ -109,6 +124,11 @@ class Parameter:
             self.type
         ]
 
+    def _example(self) -> str:
+        if self.choices:
+            return self.choices[0]
+        return {float: "0.5", int: "1", bool: "true", str: "..."}[self.type]
+
     def __str__(self) -> str:
         return f"parameter {self.name!r}"
 
@@ -125,21 +145,44 @@ class Kernel:
         What it does, in one line.
     parameters : tuple of Parameter
         In the order of the declaration.
-    formats_read, formats_written : tuple of str
-        Pixel formats (names of `bridges.formats.PIXEL_FORMATS`) that it takes and makes directly.
     source : str
-        The portable source, without the prelude.
-    host : str
-        The module of `bridges.kernels` that makes it ready.
+        The text of the whole file, without the prelude.
+    kind : str
+        The family: the module of `bridges.kernels` that makes it ready.
+    reads, writes : tuple of str
+        Patterns of pixel formats.
+    takes_previous : bool
+        Whether it takes the result of the picture before as well.
+    file : str
+        Where the source is from, for messages.
+    line : int
+        Of the declaration in it, from 1.
+    reference : callable or None
+        What a user's kernel computes, in NumPy; those of the package have theirs in
+        `bridges.kernels.reference`.
     """
 
     name: str
     summary: str
     parameters: tuple[Parameter, ...]
-    formats_read: tuple[str, ...]
-    formats_written: tuple[str, ...]
     source: str
-    host: str
+    kind: str = "point"
+    reads: tuple[str, ...] = ("*",)
+    writes: tuple[str, ...] = ("*",)
+    takes_previous: bool = False
+    file: str = ""
+    line: int = 1
+    reference: Callable[..., Any] | None = field(default=None, compare=False)
+
+    @cached_property
+    def formats_read(self) -> tuple[str, ...]:
+        """Pixel formats (names of `bridges.formats.PIXEL_FORMATS`) that it takes directly."""
+        return _formats(self.reads)
+
+    @cached_property
+    def formats_written(self) -> tuple[str, ...]:
+        """Pixel formats that it makes directly."""
+        return _formats(self.writes)
 
     def check(self, parameters: Mapping[str, object]) -> dict[str, Value]:
         """Return all parameters, with defaults where ``parameters`` has none.
@@ -147,7 +190,7 @@ class Kernel:
         Raises
         ------
         KernelError
-            A parameter is unknown, has the wrong type or is out of range.
+            A parameter is unknown, missing, has the wrong type or is out of range.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in parameters:
@@ -159,8 +202,10 @@ class Kernel:
             for name, parameter in known.items()
         }
 
-    def output(self, info: FrameInfo, **parameters: object) -> FrameInfo:
-        """Return the format, range and matrix of what the kernel makes of a picture by itself.
+    def output(self, info: FrameInfo, /, **parameters: object) -> Info:
+        """Return what the kernel makes of a picture by itself: format, size, range and matrix.
+
+        Kernels that make numbers return a `bridges.media.TensorsInfo`.
 
         Raises
         ------
@@ -168,99 +213,224 @@ class Kernel:
             A parameter is wrong, or the kernel does not read the picture's format.
         """
         values = self.check(parameters)
-        if info.format.name not in self.formats_read:
-            raise KernelError(
-                f"{self.name} does not read {info.format.name}; convert first, for example to "
-                f"{self.formats_read[0]}"
-            )
-        result: FrameInfo = self._module().output(info, **values)
-        return result
+        self.check_source(info)
+        return self.recipe.output(self, info, **values)
 
-    def note(self, info: FrameInfo) -> str:
+    def note(self, info: FrameInfo, /, **parameters: object) -> str:
         """Return what the kernel assumes of a picture that its user should know; often nothing."""
-        tell = getattr(self._module(), "note", None)
-        return str(tell(info)) if tell is not None else ""
+        return self.recipe.note(self, info, **self.check(parameters))
 
-    def launch(self, source: FrameInfo, target: FrameInfo, **parameters: Value) -> Launch:
-        """Return how the portable source is compiled and called for two pictures.
+    def written(self, target: Info) -> tuple[int, ...]:
+        """Return which planes of a target are written; the others are left alone."""
+        return self.recipe.written(self, target)
+
+    def in_place(self, source: FrameInfo, target: Info) -> bool:
+        """Whether a picture may be its own target."""
+        return self.recipe.in_place(self, source, target)
+
+    def launches(
+        self,
+        source: FrameInfo,
+        target: Info,
+        values: Mapping[str, Value] = MappingProxyType({}),
+        *,
+        aligned: bool = True,
+    ) -> tuple[Launch, ...]:
+        """Return how the portable source is compiled and called for two frames.
+
+        Parameters
+        ----------
+        source, target : FrameInfo
+            What is read and written.
+        values : mapping
+            All parameters, as `check` returns them.
+        aligned : bool
+            Whether all rows of all planes start at multiples of `bridges.kernels.launch.WORD`.
 
         Raises
         ------
         FormatError
             The kernel cannot make the one of the other.
         """
-        made: Launch = self._module().launch(source, target, **parameters)
-        return made
+        return self.recipe.launches(self, source, target, aligned, **values)
 
-    def _module(self) -> Any:
-        return importlib.import_module(f"bridges.kernels.{self.host}")
+    def compute(
+        self,
+        planes: Planes,
+        source: FrameInfo,
+        target: Info,
+        out: Planes,
+        values: Mapping[str, Value] = MappingProxyType({}),
+    ) -> None:
+        """Fill the planes ``out`` of a target by the NumPy reference.
+
+        Raises
+        ------
+        FormatError
+            The kernel cannot make the one of the other.
+        """
+        self.recipe.compute(self, planes, source, target, out, **values)
+
+    def check_source(self, info: FrameInfo) -> None:
+        """Refuse a picture that the kernel does not read.
+
+        Raises
+        ------
+        KernelError
+            Its format is none of `formats_read`.
+        """
+        if info.format.name not in self.formats_read:
+            where = f" ({self.file}:{self.line})" if self.file else ""
+            raise KernelError(
+                f"{self.name}{where} does not read {info.format.name}; convert first, for example "
+                f"to {self.formats_read[0]}"
+            )
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The family that makes it ready."""
+        made: Any = importlib.import_module(f"bridges.kernels.{self.kind}")
+        recipe: Recipe = made
+        return recipe
 
 
-def parse(text: str) -> Kernel:
-    """Return the kernel that a portable source declares in its head comment.
+def parse(text: str, file: str = "") -> dict[str, Kernel]:
+    """Return the kernels that a portable source declares, by name.
+
+    Parameters
+    ----------
+    text : str
+        The source.
+    file : str
+        Its name, for messages.
 
     Raises
     ------
     KernelError
-        The head comment is missing or malformed.
+        There is no declaration, or one is malformed.
     """
-    head = _HEAD.match(text)
-    # Only what leads a line: a pattern of formats may end in an asterisk.
-    lines = [line.lstrip(" *").rstrip() for line in head[1].splitlines()] if head else []
-    title = _TITLE.fullmatch(lines[0]) if lines else None
-    if title is None:
-        raise KernelError("a kernel source begins with a comment '/* name: what it does'")
-    fields: dict[str, list[str]] = {"param": [], "reads": [], "writes": [], "host": []}
-    for line in lines[1:]:
-        if not line:
+    kernels = {}
+    for head in _HEAD.finditer(text):
+        kernel = _declared(head, text, file)
+        if kernel.name in kernels:
+            raise KernelError(f"{_at(file, kernel.line)}kernel {kernel.name} is declared twice")
+        kernels[kernel.name] = kernel
+    if not kernels:
+        raise KernelError(
+            f"{_at(file, 1)}a kernel source has a comment '/* name: what it does' in the first "
+            "column"
+        )
+    return kernels
+
+
+def _at(file: str, line: int) -> str:
+    return f"{file}:{line}: " if file else ""
+
+
+def _declared(head: re.Match[str], text: str, file: str) -> Kernel:
+    first = text.count("\n", 0, head.start()) + 1
+    name = head["name"]
+    summary, *lines = head["rest"].splitlines()
+    fields: dict[str, list[str]] = {
+        key: [] for key in ("param", "reads", "writes", "kind", "previous")
+    }
+    parameters = []
+    for number, line in enumerate(lines, first + 1):
+        # Only what leads a line: a pattern of formats may end in an asterisk.
+        content = line.lstrip(" *").rstrip()
+        if not content:
             break
-        field = _FIELD.fullmatch(line)
-        if field is None:
-            raise KernelError(f"kernel {title['name']}: cannot read the declaration {line!r}")
-        fields[field["field"]].append(field["rest"])
+        found = _FIELD.fullmatch(content)
+        if found is None:
+            raise KernelError(
+                f"{_at(file, number)}kernel {name}: cannot read the declaration {content!r}"
+            )
+        try:
+            if found["field"] == "param":
+                parameters.append(_parameter(found["rest"]))
+            elif found["field"] in ("reads", "writes"):
+                _check_patterns(found["rest"].split())
+        except KernelError as error:
+            raise KernelError(f"{_at(file, number)}kernel {name}: {error}") from error
+        fields[found["field"]] += found["rest"].split()
+    reads = tuple(fields["reads"]) or ("*",)
     return Kernel(
-        name=title["name"],
-        summary=title["summary"],
-        parameters=tuple(_parameter(line) for line in fields["param"]),
-        formats_read=_formats(fields["reads"]),
-        formats_written=_formats(fields["writes"]),
+        name=name,
+        summary=summary.strip(),
+        parameters=tuple(parameters),
         source=text,
-        host=fields["host"][0] if fields["host"] else title["name"],
+        kind=fields["kind"][0] if fields["kind"] else "point",
+        reads=reads,
+        writes=tuple(fields["writes"]) or reads,
+        takes_previous=bool(fields["previous"]),
+        file=file,
+        line=first,
     )
 
 
 def _parameter(line: str) -> Parameter:
     found = _PARAMETER.fullmatch(line)
-    if found is None or found["type"] not in _TYPES or (found["low"] and found["type"] == "str"):
+    numeric = found is not None and found["type"] in ("float", "int")
+    if (
+        found is None
+        or found["type"] not in _TYPES
+        or (found["low"] and not numeric)
+        or (found["choices"] and found["type"] != "str")
+    ):
         raise KernelError(
             f"cannot read the parameter {line!r}; write 'name: type = default in [low, high]', "
             f"where the type is one of {', '.join(_TYPES)}"
         )
-    low, high = (float(found[end]) if found[end] else None for end in ("low", "high"))
-    kind = _TYPES[found["type"]]
-    bare = Parameter(found["name"], kind, "", low, high, (found["summary"] or "").strip())
-    default = bare.read(found["default"])
-    return Parameter(bare.name, kind, default, low, high, bare.summary)
+    try:
+        low, high = (float(found[end]) if found[end] else None for end in ("low", "high"))
+    except ValueError:
+        raise KernelError(f"the range of the parameter {line!r} is no two numbers") from None
+    choices = tuple(text.strip() for text in (found["choices"] or "").split(",") if text.strip())
+    bare = Parameter(
+        found["name"],
+        _TYPES[found["type"]],
+        None,
+        low,
+        high,
+        choices,
+        (found["summary"] or "").strip(),
+    )
+    return bare if found["default"] is None else replace(bare, default=bare.read(found["default"]))
 
 
-def _formats(lines: list[str]) -> tuple[str, ...]:
-    patterns = " ".join(lines).split()
-    matching = [name for name in PIXEL_FORMATS if any(fnmatch.fnmatch(name, p) for p in patterns)]
+def _check_patterns(patterns: Iterable[str]) -> None:
     for pattern in patterns:
         if not fnmatch.filter(PIXEL_FORMATS, pattern):
             raise KernelError(f"no pixel format matches {pattern!r}")
-    return tuple(matching)
+
+
+def _formats(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        name for name in PIXEL_FORMATS if any(fnmatch.fnmatchcase(name, each) for each in patterns)
+    )
+
+
+@functools.cache
+def _built_in() -> dict[str, str]:
+    """Return the file of each kernel of the package."""
+    files = [
+        file for file in resources.files("bridges.kernels").iterdir() if file.name.endswith(".cl")
+    ]
+    return {
+        head["name"]: file.name
+        for file in files
+        for head in _HEAD.finditer(file.read_text("utf-8"))
+    }
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all kernels, in alphabetical order."""
-    files = resources.files("bridges.kernels").iterdir()
-    return tuple(sorted(file.name[:-3] for file in files if file.name.endswith(".cl")))
+    """Return the names of all kernels of the package, in alphabetical order."""
+    return tuple(sorted(_built_in()))
 
 
 @functools.cache
 def get(name: str) -> Kernel:
-    """Return a kernel by name.
+    """Return a kernel of the package by name.
 
     Raises
     ------
@@ -272,5 +442,5 @@ def get(name: str) -> Kernel:
         close = difflib.get_close_matches(name, there, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise KernelError(f"no kernel {name!r}; {hint}there is {', '.join(there)}")
-    source = resources.files("bridges.kernels").joinpath(f"{name}.cl").read_text("utf-8")
-    return parse(source)
+    text = resources.files("bridges.kernels").joinpath(_built_in()[name]).read_text("utf-8")
+    return parse(text)[name]

@@ -64,7 +64,7 @@ def build(kernel: Kernel, launch: Launch, architecture: str) -> bytes:
     DeviceNotFoundError
         NVRTC is not installed.
     """
-    source = portable_source(kernel)
+    source = portable_source(launch)
     macros = [(name, str(value)) for name, value in launch.macros]
     made_by = [architecture, compiler_version(), *map("=".join, macros)]
     path = cache_folder("cuda") / cache_key([source, *made_by])

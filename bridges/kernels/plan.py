@@ -1,71 +1,126 @@
 """What running a kernel on frames of one layout takes, alike on every runtime that compiles."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from bridges.errors import FormatError
-from bridges.frame import Frame
-from bridges.kernels.kernel import Kernel
-from bridges.kernels.launch import Launch
-from bridges.kernels.runtime import check_frames
+from bridges.frame import Frame, MediaFrame
+from bridges.kernels.frames import check_frames
+from bridges.kernels.kernel import Kernel, Value
+from bridges.kernels.launch import WORD, Launch, Plane, Scratch, Table
 from bridges.tensor import MemoryType, Tensor
 
-__all__ = ["ENTRIES", "WORD", "Plan", "Planner", "Scalars", "Step"]
+__all__ = ["Memory", "Plan", "Planner", "Step"]
 
-ENTRIES = ("words", "samples")
-"""What the names of a portable source's entry points end with, in the order of `Step.entry`."""
-
-WORD = 4
-"""Bytes. Rows that start at multiples of it are read and written a word at a time."""
-
-Scalars = tuple[tuple[int, np.integer[Any]], ...]
-"""Places among the arguments, with their values. Between them, at 0, 2, 4 and so on, are the planes
-of `Plan.tensors`."""
+Memory = Plane | Table | Scratch
+"""What an argument can point to."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """A launch of one entry point over some columns of all rows.
-
-    Attributes
-    ----------
-    entry : int
-        Which of `ENTRIES`.
-    size : tuple of int
-        Items along a row, and rows.
-    scalars : Scalars
-        The same object whenever the plan is the same, of the types that the source declares.
-    """
-
-    entry: int
-    size: tuple[int, int]
-    scalars: Scalars
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What running a kernel on frames of one layout takes; found once and kept.
+    """One launch, with its arguments told apart.
 
     Attributes
     ----------
     launch : Launch
-        How the kernel is compiled.
-    words : tuple of Step
-        The steps where all planes start at multiples of `WORD`.
-    samples : tuple of Step
-        The steps where one does not.
+        What is compiled and called.
+    memories : tuple of (int, Memory)
+        Places among the arguments, with what goes there.
+    scalars : tuple of (int, numpy scalar)
+        Places among the arguments, with their values: strides of planes, and numbers.
     """
 
     launch: Launch
-    words: tuple[Step, ...]
-    samples: tuple[Step, ...]
+    memories: tuple[tuple[int, Memory], ...]
+    scalars: tuple[tuple[int, np.integer[Any]], ...]
 
-    def tensors(self, source: Frame, target: Frame) -> list[Tensor]:
-        """Return the planes that are arguments, in their order."""
-        return [target.tensors[0], *(source.tensors[plane] for plane in self.launch.planes)]
+
+class Plan:
+    """What running a kernel on frames of one layout takes; found once and kept.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What to run.
+    source, target, previous : MediaFrame
+        Frames of that layout; the last is None where there is none.
+    values : mapping
+        All parameters.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        previous: Frame | None,
+        values: Mapping[str, Value],
+    ) -> None:
+        self._kernel, self._values = kernel, values
+        self._source, self._target = source.info, target.info
+        self._layouts = {Plane("source", k): tensor.info for k, tensor in enumerate(source.tensors)}
+        self._layouts |= {Plane("target", k): each.info for k, each in enumerate(target.tensors)}
+        if previous is not None:
+            self._layouts |= {
+                Plane("previous", k): each.info for k, each in enumerate(previous.tensors)
+            }
+        self._words = self._make(True)
+        self._planes = dict.fromkeys(
+            memory
+            for step in self._words
+            for _, memory in step.memories
+            if isinstance(memory, Plane)
+        )
+        used = [self._layouts[plane] for plane in self._planes]
+        self._rows_are_aligned = not any(
+            info.shape[0] > 1 and info.strides[0] % WORD for info in used
+        )
+
+    def tensors(
+        self, source: Frame, target: MediaFrame, previous: Frame | None
+    ) -> dict[Plane, Tensor]:
+        """Return the planes that arguments point to."""
+        frames = {"source": source, "target": target, "previous": previous}
+        return {plane: frames[plane.frame].tensors[plane.index] for plane in self._planes}  # type: ignore[union-attr]
+
+    def steps(self, is_aligned: bool) -> tuple[Step, ...]:
+        """Return what to launch, in order.
+
+        Parameters
+        ----------
+        is_aligned : bool
+            Whether the first byte of each of `tensors` is at a multiple of
+            `bridges.kernels.launch.WORD`.
+        """
+        return self._words if is_aligned and self._rows_are_aligned else self._samples
+
+    @cached_property
+    def _samples(self) -> tuple[Step, ...]:
+        return self._make(False)
+
+    def _make(self, aligned: bool) -> tuple[Step, ...]:
+        launches = self._kernel.launches(self._source, self._target, self._values, aligned=aligned)
+        return tuple(map(self._step, launches))
+
+    def _step(self, launch: Launch) -> Step:
+        memories: list[tuple[int, Memory]] = []
+        scalars: list[tuple[int, np.integer[Any]]] = []
+        place = 0
+        for argument in launch.arguments:
+            if isinstance(argument, np.integer):
+                scalars.append((place, argument))
+            else:
+                memories.append((place, argument))
+            if isinstance(argument, Plane):
+                place += 1
+                scalars.append((place, np.uint32(self._layouts[argument].strides[0])))
+            place += 1
+        return Step(launch, tuple(memories), tuple(scalars))
 
 
 class Planner:
@@ -87,9 +142,14 @@ class Planner:
         self._lock = threading.Lock()
 
     def find(
-        self, kernel: Kernel, source: Frame, target: Frame, parameters: dict[str, object]
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        previous: Frame | None,
+        parameters: Mapping[str, object],
     ) -> Plan:
-        """Return the plan for two frames.
+        """Return the plan for some frames.
 
         Raises
         ------
@@ -98,50 +158,36 @@ class Planner:
         FormatError
             The frames lie in other memory, or the kernel does not take them.
         """
+        frames: list[MediaFrame] = [source, target]
+        if previous is not None:
+            frames.append(previous)
         # Times differ from frame to frame, so that a whole FrameInfo is no key.
-        key = kernel.name, _layout(source), _layout(target), tuple(parameters.items())
+        key = (
+            kernel,
+            tuple(parameters.items()),
+            source.tensors == target.tensors,
+            *(
+                (frame.memory_type, frame.form, *(each.info for each in frame.tensors))
+                for frame in frames
+            ),
+        )
         plan = self._plans.get(key)
         if plan is None:
-            for frame in (source, target):
-                if frame.memory_type is not self._memory_type:
-                    raise FormatError(
-                        f"{self._name} takes frames in {self._memory_type.value} memory, not "
-                        f"{frame.memory_type.value}"
-                    )
-            plan = _plan(kernel, source, target, kernel.check(parameters))
+            values = kernel.check(parameters)
+            check_frames(kernel, source, target, previous, values)
+            self._check_memory(kernel, frames)
+            plan = Plan(kernel, source, target, previous, values)
             with self._lock:
                 if len(self._plans) >= self._CAPACITY:
                     self._plans.clear()
                 self._plans[key] = plan
         return plan
 
-
-def _layout(frame: Frame) -> tuple[Any, ...]:
-    info = frame.info
-    planes = tuple(tensor.info for tensor in frame.tensors)
-    return frame.memory_type, info.format.name, info.colour, info.width, info.height, planes
-
-
-def _plan(kernel: Kernel, source: Frame, target: Frame, values: dict[str, Any]) -> Plan:
-    check_frames(kernel, source, target)
-    launch = kernel.launch(source.info, target.info, **values)
-    tensors = [target.tensors[0], *(source.tensors[plane] for plane in launch.planes)]
-    strides = [tensor.info.strides[0] for tensor in tensors]
-    width, height = target.info.width, target.info.height
-
-    def step(entry: int, first: int, columns: int) -> Step:
-        given: list[np.integer[Any]] = [*map(np.uint32, (first, columns, height)), *launch.scalars]
-        places: list[tuple[int, np.integer[Any]]] = [
-            (2 * index + 1, np.uint32(stride)) for index, stride in enumerate(strides)
-        ]
-        places += enumerate(given, start=2 * len(strides))
-        return Step(entry, (columns, height), tuple(places))
-
-    samples = (step(1, 0, width),)
-    items, tail = divmod(width, launch.pixels_per_item)
-    if items == 0 or (height > 1 and any(stride % WORD for stride in strides)):
-        return Plan(launch, samples, samples)
-    words = [step(0, 0, items)]
-    if tail:
-        words.append(step(1, width - tail, tail))
-    return Plan(launch, tuple(words), samples)
+    def _check_memory(self, kernel: Kernel, frames: list[Any]) -> None:
+        for frame in frames:
+            # What a kernel leaves alone may lie anywhere: the first plane is always written.
+            if frame.memory_type is not self._memory_type:
+                raise FormatError(
+                    f"{self._name} takes frames in {self._memory_type.value} memory, not "
+                    f"{frame.memory_type.value}"
+                )

@@ -36,7 +36,7 @@ def build(context: OpenCLContext, kernel: Kernel, launch: Launch) -> Any:
     KernelError
         The source does not compile; the message holds the compiler's own.
     """
-    source = portable_source(kernel)
+    source = portable_source(launch)
     options = ["-cl-std=CL1.2", *(f"-D{name}={value}" for name, value in launch.macros)]
     native, device = context.native, context.handle("cl_device")
     path = cache_folder("opencl") / cache_key([source, *options, *_made_by(device)])

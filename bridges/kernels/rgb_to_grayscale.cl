@@ -2,7 +2,7 @@
  * reads gray* ya8 ya16le yuv* yuyv422 nv?? p0??le p2??le p4??le uyvy422 yvyu422
  * reads rgb* bgr* 0rgb 0bgr argb abgr gbrp* gbrap*
  * writes gray* yuv4* yuvj4* yuva4* nv?? p0??le p2??le p4??le
- * host gray
+ * kind gray
  *
  * Writes the first plane of the target and leaves the others alone. Luma whose codes stay what they
  * are takes the same way: CPU runtimes vectorise a bare copy worse. Compiled with

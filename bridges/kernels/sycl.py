@@ -4,22 +4,27 @@ Level Zero takes SPIR-V alone, and CUDA its own code.
 """
 
 import ctypes
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import dpctl.program
 import numpy as np
+import numpy.typing as npt
 
 from bridges.backends.sycl import SyclContext, sycl_errors
 from bridges.context import Context
 from bridges.errors import KernelError, NoRouteError
-from bridges.frame import Frame
+from bridges.frame import Frame, MediaFrame
 from bridges.kernels.code_cache import portable_source
 from bridges.kernels.entries import EntryPoints
+from bridges.kernels.frames import previous_for
 from bridges.kernels.kernel import Kernel
-from bridges.kernels.launch import Launch
-from bridges.kernels.plan import WORD, Planner, Scalars
+from bridges.kernels.launch import WORD, Launch, Plane
+from bridges.kernels.memories import Memories
+from bridges.kernels.plan import Planner, Step
 from bridges.native.dpctl_memory import native_context
-from bridges.tensor import MemoryType
+from bridges.tensor import MemoryType, Tensor
 
 __all__ = ["SyclRuntime"]
 
@@ -28,28 +33,27 @@ _TYPES = {np.uint32: ctypes.c_uint32, np.int32: ctypes.c_int32, np.int64: ctypes
 
 
 class _Entry:
-    """One entry point of a program, for one thread: its native kernel keeps its arguments."""
+    """One entry point, for one thread and one step: its native kernel keeps its arguments."""
 
     def __init__(self, program: Any, name: str) -> None:
         # Asked for a name that is not there, dpctl returns a kernel that crashes when it is run.
         if not program.has_sycl_kernel(name):
             raise KernelError(f"the source has no entry point {name}")
         self._kernel = program.get_sycl_kernel(name)
-        self._scalars: Scalars = ()
-        self._arguments: list[Any] = []
+        self._scalars: list[Any] | None = None
 
-    def submit(
-        self, queue: Any, size: tuple[int, int], memories: list[Any], scalars: Scalars
-    ) -> Any:
-        """Submit ``size`` items and return their event."""
-        if scalars is not self._scalars:
-            self._arguments = _arguments(scalars)
-            self._scalars = scalars
+    def submit(self, queue: Any, step: Step, memories: list[Any]) -> Any:
+        """Submit a step and return its event."""
+        if self._scalars is None:
+            self._scalars = _scalars(step)
         # A copy: what is kept must hold no memory.
-        arguments = self._arguments.copy()
-        arguments[0 : 2 * len(memories) : 2] = memories
+        arguments = self._scalars.copy()
+        for (place, _), memory in zip(step.memories, memories, strict=True):
+            arguments[place] = memory
         # SYCL counts dimensions from the slowest, OpenCL from the fastest.
-        return queue.submit_async(self._kernel, arguments, [size[1], size[0]])
+        size, group = step.launch.size[::-1], step.launch.group
+        sizes = (list(size),) if group is None else (list(size), list(group[::-1]))
+        return queue.submit_async(self._kernel, arguments, *sizes)
 
 
 class SyclRuntime:
@@ -80,24 +84,42 @@ class SyclRuntime:
         self._device = context
         self._planner = Planner(MemoryType.SYCL, self.name)
         self._entries = EntryPoints(self._build, _Entry)
+        self._memories = Memories(context, self._upload)
 
-    def run(self, kernel: Kernel, source: Frame, target: Frame, **parameters: object) -> None:
+    def run(
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+        *,
+        previous: Frame | None = None,
+    ) -> None:
         """Run a kernel and wait until it is done; see `Runtime.run`."""
-        plan = self._planner.find(kernel, source, target, parameters)
-        entries = self._entries.find(kernel, plan.launch)
-        tensors = plan.tensors(source, target)
-        memories = [tensor.handle("usm_memory") for tensor in tensors]
-        is_unaligned = any(memory._pointer % WORD for memory in memories)
-        steps = plan.samples if is_unaligned else plan.words
+        previous = previous_for(kernel, source, previous)
+        plan = self._planner.find(kernel, source, target, previous, parameters)
+        tensors = plan.tensors(source, target, previous)
+        planes = {plane: tensor.handle("usm_memory") for plane, tensor in tensors.items()}
+        steps = plan.steps(not any(memory._pointer % WORD for memory in planes.values()))
+        entries = [self._entries.find(kernel, step) for step in steps]
         with sycl_errors(f"run {kernel.name} on {self._device.name}"):
             queue = self._device.queue
-            for step in steps:
-                done = entries[step.entry].submit(queue, step.size, memories, step.scalars)
+            for step, entry in zip(steps, entries, strict=True):
+                memories = [
+                    planes[memory]
+                    if isinstance(memory, Plane)
+                    else self._memories.find(memory).handle("usm_memory")
+                    for _, memory in step.memories
+                ]
+                done = entry.submit(queue, step, memories)
             # The queue is in order, and others may have work on it: what is theirs is theirs.
             done.wait()
 
+    def _upload(self, tensor: Tensor, content: npt.NDArray[np.uint8]) -> None:
+        self._device.queue.memcpy(tensor.handle("usm_memory"), content, content.nbytes)
+
     def _build(self, kernel: Kernel, launch: Launch) -> Any:
-        source = portable_source(kernel)
+        source = portable_source(launch)
         options = ["-cl-std=CL1.2", *(f"-D{name}={value}" for name, value in launch.macros)]
         queue = self._device.queue
         try:
@@ -107,10 +129,11 @@ class SyclRuntime:
             raise KernelError(f"kernel {kernel.name} does not compile: {said}") from error
 
 
-def _arguments(scalars: Scalars) -> list[Any]:
-    """Return all arguments as dpctl takes them, with None where planes go."""
-    arguments: list[Any] = [None] * (1 + scalars[-1][0])
-    for place, value in scalars:
+def _scalars(step: Step) -> list[Any]:
+    """Return all arguments as dpctl takes them, with None where memory goes."""
+    places = [place for place, _ in (*step.memories, *step.scalars)]
+    arguments: list[Any] = [None] * (1 + max(places))
+    for place, value in step.scalars:
         arguments[place] = _TYPES[value.dtype.type](int(value))
     return arguments
 

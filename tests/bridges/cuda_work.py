@@ -9,10 +9,10 @@ import av
 import numpy as np
 from av.codec.hwaccel import HWAccel
 
-from bridges import Frame, TensorInfo
+from bridges import Frame, TensorFrame, TensorInfo
 from tests.bridges.memories.cuda import fetch, store
 
-__all__ = ["NVDEC", "on_device"]
+__all__ = ["NVDEC", "numbers_on_device", "on_device"]
 
 
 class NVDEC:
@@ -72,3 +72,15 @@ def on_device(context, picture):
         frame.close()
         for block in blocks:
             block.parent.close()
+
+
+@contextlib.contextmanager
+def numbers_on_device(context, frame):
+    """Put a frame of tensors on the GPU; fetch it at the end."""
+    tensors = [context.allocate(TensorInfo(each.shape, each.dtype)) for each in frame.info.tensors]
+    for near, far in zip(frame.tensors, tensors, strict=True):
+        store(far, near.handle("array"))
+    with TensorFrame(frame.info, tensors) as made:
+        yield made
+        for near, far in zip(frame.tensors, tensors, strict=True):
+            near.handle("array")[...] = fetch(far)

@@ -47,7 +47,7 @@ def allocate(context, info):
 
 
 def launch_of(source="rgb24", target="gray"):
-    return KERNEL.launch(frame_info(source, (8, 8)), frame_info(target, (8, 8)))
+    return KERNEL.launches(frame_info(source, (8, 8)), frame_info(target, (8, 8)))[0]
 
 
 @pytest.mark.parametrize("name", KERNEL.formats_read)

@@ -15,6 +15,7 @@ from bridges.errors import ClosedError, FormatError, KernelError
 from bridges.kernels import Runtime, create_runtime, get, program
 from bridges.kernels.code_cache import cache_folder
 from bridges.kernels.kernel import parse
+from bridges.kernels.launch import Launch
 from bridges.kernels.reference import rgb_to_grayscale
 from tests.bridges.picture import RANGES, Picture, frame_info
 from tests.helpers.threads import run_together
@@ -157,10 +158,10 @@ def test_frames_that_do_not_fit_are_refused(numpy_runtime: Runtime, cpu: CPUCont
     source = picture("rgb24", (8, 8))
     with pytest.raises(FormatError, match="does not write rgb24"):
         numpy_runtime.run(KERNEL, source, source)
-    with pytest.raises(FormatError, match="keeps the size"):
+    with pytest.raises(FormatError, match=r"makes \(8, 8\), but was given"):
         numpy_runtime.run(KERNEL, source, picture("gray", (8, 6)))
     with pytest.raises(KernelError, match="no parameter 'amount'"):
-        numpy_runtime.run(KERNEL, source, picture("gray", (8, 8)), amount=1)
+        numpy_runtime.run(KERNEL, source, picture("gray", (8, 8)), {"amount": 1})
     sparse = np.zeros((8, 16), np.uint8)[:, ::2]
     with pytest.raises(FormatError, match="side by side"):
         numpy_runtime.run(KERNEL, source, Frame(frame_info("gray", (8, 8)), [cpu.wrap(sparse)]))
@@ -184,7 +185,7 @@ def test_programs_are_kept_on_disk(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     info = frame_info("rgb24", (8, 8))
-    launch = KERNEL.launch(info, frame_info("gray", (8, 8)))
+    launch = KERNEL.launches(info, frame_info("gray", (8, 8)))[0]
     program.build(opencl, KERNEL, launch)
     (kept,) = cache_folder("opencl").iterdir()
     assert kept.parent == tmp_path / "xtranscode" / "opencl"
@@ -199,7 +200,9 @@ def test_programs_are_kept_on_disk(
 
 
 def test_a_source_that_does_not_compile_says_why(opencl: OpenCLContext):
-    broken = parse("/* broken: it is.\n */\nKERNEL void broken_samples(void) { no_such_name; }\n")
-    launch = KERNEL.launch(frame_info("rgb24", (8, 8)), frame_info("gray", (8, 8)))
+    broken = parse("/* broken: it is.\n */\nKERNEL void broken_samples(void) { no_such_name; }\n")[
+        "broken"
+    ]
+    launch = Launch(broken.source, "broken_samples", (), (1, 1))
     with pytest.raises(KernelError, match=r"(?s)kernel broken does not compile.*no_such_name"):
         program.build(opencl, broken, launch)

@@ -29,23 +29,23 @@ KERNEL void invert_samples(void) {}
 
 @pytest.fixture
 def invert(monkeypatch: pytest.MonkeyPatch):
-    kernel = parse(SOURCE)
+    kernel = parse(SOURCE)["invert"]
     monkeypatch.setattr(call_module, "get", lambda name: kernel)
     return kernel
 
 
 def test_a_head_comment_declares_the_kernel():
-    kernel = parse(SOURCE)
+    kernel = parse(SOURCE)["invert"]
     assert (kernel.name, kernel.summary) == ("invert", "the photographic negative.")
     assert kernel.parameters == (
-        Parameter("amount", float, 1.0, 0, 1, "strength"),
+        Parameter("amount", float, 1.0, 0, 1, summary="strength"),
         Parameter("steps", int, 3),
         Parameter("chroma", bool, True, summary="invert U and V too"),
         Parameter("curve", str, "linear"),
     )
     assert {"gray", "yuv420p", "yuv444p", "rgb24", "gbrap16le"} <= set(kernel.formats_read)
     assert kernel.formats_written == ("gray",)
-    assert kernel.host == "invert"
+    assert kernel.kind == "point"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_malformed_declaration_is_refused(line: str, complaint: str):
 
 
 def test_a_source_without_a_head_is_refused():
-    with pytest.raises(KernelError, match="begins with a comment"):
+    with pytest.raises(KernelError, match="has a comment"):
         parse("KERNEL void f(void) {}")
 
 
@@ -131,7 +131,7 @@ def test_an_unknown_kernel_names_those_there_are():
 
 
 def test_values_given_in_python_are_checked_too():
-    kernel = parse(SOURCE)
+    kernel = parse(SOURCE)["invert"]
     assert kernel.check({"amount": 1})["amount"] == 1.0
     for wrong in ({"amount": True}, {"amount": "1"}, {"steps": 1.0}, {"chroma": 1}, {"curve": 1}):
         with pytest.raises(KernelError):

@@ -17,7 +17,7 @@ from tests.bridges.picture import Picture, frame_info
 from tests.helpers.threads import run_together
 
 KERNEL = get("rgb_to_grayscale")
-HEAD = "/* broken: it is.\n * reads rgb24\n * writes gray\n * host gray\n */\n"
+HEAD = "/* broken: it is.\n * reads rgb24\n * writes gray\n * kind gray\n */\n"
 ARGUMENTS = (
     "GLOBAL u8 *target, u32 stride, GLOBAL const u8 *source, u32 stride0, u32 first, u32 columns, "
     "u32 rows, u32 red, u32 green, u32 blue, i32 bias"
@@ -112,7 +112,7 @@ def test_a_closed_context_runs_nothing(backend, cpu):
     ],
 )
 def test_a_wrong_source_says_why(sycl_runtime, frames, body, complaint):
-    broken = parse(f"{HEAD}KERNEL void broken_samples(void) {body}\n")
+    broken = parse(f"{HEAD}KERNEL void broken_other(void) {body}\n")["broken"]
     with pytest.raises(KernelError, match=complaint):
         sycl_runtime.run(broken, *frames)
 
@@ -127,7 +127,7 @@ def test_words_are_read_and_written_at_their_multiples_alone(
     bodies = [
         f"KERNEL void which_{name}({ARGUMENTS}) {{ *target = {n}; }}\n" for n, name in entries
     ]
-    which = parse(HEAD.replace("broken", "which") + "".join(bodies))
+    which = parse(HEAD.replace("broken", "which") + "".join(bodies))["which"]
     shifts = {"source": 0, "target": 0, moved: shift}
     source = Picture.create(frame_info("rgb24", (8, 8)), shift=shifts["source"])
     target = Picture.create(frame_info("gray", (8, 8)), shift=shifts["target"])
@@ -144,7 +144,7 @@ def test_arguments_that_do_not_fit_are_a_failure_of_the_device(sycl_runtime, fra
     """The real runtime refuses more arguments than the kernel takes, when it is submitted."""
     arguments = "GLOBAL u8 *target"
     entries = [f"KERNEL void few_{name}({arguments}) {{ }}\n" for name in ("words", "samples")]
-    few = parse(HEAD.replace("broken", "few") + "".join(entries))
+    few = parse(HEAD.replace("broken", "few") + "".join(entries))["few"]
     with pytest.raises(DeviceError, match="SYCL cannot run few on"):
         sycl_runtime.run(few, *frames)
 

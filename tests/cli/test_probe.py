@@ -128,7 +128,7 @@ def test_a_parameter_is_shown_as_it_is_declared():
         " * reads gray\n"
         " * writes gray\n"
         " */\n"
-    )
+    )["invert"]
     cells = list(_details(kernel).columns[1].cells)
     assert cells[1:3] == ["amount: float = 1.0 in [0, 1]   strength", "keep: bool = true"]
     amount, keep = _fields(kernel)["parameters"]

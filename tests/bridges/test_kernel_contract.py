@@ -1,0 +1,121 @@
+"""What every kernel promises, tried alike: the reference's samples, bit by bit, everywhere."""
+
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from bridges.errors import FormatError, KernelError
+from bridges.formats import PIXEL_FORMATS
+from bridges.frame import FrameInfo
+from bridges.kernels import Kernel, Runtime, get, names, reference
+from tests.bridges.kernel_bench import check_kernel, target_for
+from tests.bridges.kernel_cases import CASES
+from tests.bridges.picture import RANGES, Picture, frame_info
+from tests.helpers.threads import run_together
+
+SIZES = ((1, 1), (5, 3), (127, 35))
+KERNELS = [(name, values) for name in names() for values in CASES[name]]
+COMMON = ("rgb24", "bgr0", "rgb48le", "gbrp10le", "gray", "nv12", "yuv420p10le", "uyvy422", "ya8")
+
+
+@pytest.fixture(params=["opencl_runtime", "sycl_runtime", "cuda_runtime"])
+def compiling_runtime(request: pytest.FixtureRequest) -> Runtime:
+    return request.getfixturevalue(request.param)
+
+
+def check_case(runtime: Runtime, kernel: Kernel, info: FrameInfo, values, **layout: int) -> bool:
+    """Check one run; return False where the kernel refuses such a picture, in words."""
+    source = Picture.create(info, seed=3, **layout)
+    previous = Picture.create(info, seed=4) if kernel.takes_previous else None
+    try:
+        target = target_for(kernel, info, values, **layout)
+    except (FormatError, KernelError):
+        return False
+    check_kernel(runtime, kernel, source, target, values, previous)
+    return True
+
+
+def test_every_kernel_is_tried():
+    assert set(CASES) == set(names())
+    assert all(callable(getattr(reference, name)) for name in names())
+
+
+@pytest.mark.parametrize(("name", "values"), KERNELS, ids=str)
+def test_every_format(compiling_runtime: Runtime, name: str, values):
+    kernel = get(name)
+    done = 0
+    for format_name in kernel.formats_read:
+        for size, colour_range in zip(SIZES, itertools.cycle(RANGES)):
+            info = frame_info(format_name, size, colour_range)
+            done += check_case(compiling_runtime, kernel, info, values)
+    assert done > 0
+
+
+@pytest.mark.parametrize(("padding", "shift"), [(32, 0), (6, 0), (8, 2), (3, 1)])
+@pytest.mark.parametrize(("name", "values"), KERNELS, ids=str)
+def test_padded_strides_and_unaligned_addresses(compiling_runtime, name, values, padding, shift):
+    kernel = get(name)
+    for format_name in set(COMMON) & set(kernel.formats_read):
+        info = frame_info(format_name, (66, 9))
+        check_case(compiling_runtime, kernel, info, values, padding=padding, shift=shift)
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    case=st.sampled_from(KERNELS),
+    format_name=st.sampled_from(COMMON),
+    size=st.tuples(st.integers(1, 70), st.integers(1, 19)),
+    padding=st.integers(0, 40),
+    shift=st.integers(0, 17),
+)
+def test_any_size_and_stride(compiling_runtime, case, format_name, size, padding, shift):
+    kernel = get(case[0])
+    assume(format_name in kernel.formats_read)
+    info = frame_info(format_name, size)
+    check_case(compiling_runtime, kernel, info, case[1], padding=padding, shift=shift)
+
+
+@pytest.mark.parametrize(("name", "values"), KERNELS, ids=str)
+def test_in_place(compiling_runtime: Runtime, name: str, values):
+    kernel = get(name)
+    for format_name in set(COMMON) & set(kernel.formats_read):
+        picture = Picture.create(frame_info(format_name, (67, 9)), seed=5)
+        info = picture.frame.info
+        try:
+            made = kernel.output(info, **values)
+        except (FormatError, KernelError):
+            continue
+        if made == info and kernel.in_place(info, info):
+            check_kernel(compiling_runtime, kernel, picture, picture, values)
+        elif made == info:
+            with pytest.raises(FormatError, match="cannot write into the picture that it reads"):
+                check_kernel(compiling_runtime, kernel, picture, picture, values)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_numpy_runtime_runs_the_reference(numpy_runtime: Runtime, name: str):
+    kernel = get(name)
+    for format_name in set(COMMON) & set(kernel.formats_read):
+        info = frame_info(format_name, (33, 40))
+        check_case(numpy_runtime, kernel, info, CASES[name][0], padding=5, shift=3)
+
+
+def test_threads_share_a_runtime(compiling_runtime: Runtime):
+    def work(seed: int) -> None:
+        for name, values in KERNELS[seed::2]:
+            kernel = get(name)
+            info = frame_info(kernel.formats_read[seed % len(kernel.formats_read)], (40, 21))
+            check_case(compiling_runtime, kernel, info, values)
+
+    run_together(work, range(4))
+
+
+@pytest.mark.parametrize("name", names())
+def test_formats_are_those_of_the_table(name: str):
+    kernel = get(name)
+    assert kernel.formats_read
+    assert set(kernel.formats_read + kernel.formats_written) <= PIXEL_FORMATS.keys()
