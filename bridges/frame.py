@@ -23,6 +23,7 @@ __all__ = [
     "Matrix",
     "MediaFrame",
     "TensorFrame",
+    "assumed_matrix",
 ]
 
 
@@ -119,6 +120,15 @@ class FrameInfo:
         if self.colour.range is ColourRange.UNSPECIFIED:
             return bool(self.format.full_range)
         return self.colour.range is ColourRange.FULL
+
+
+def assumed_matrix(info: FrameInfo) -> Matrix:
+    """Return the matrix of an untagged YUV picture by its height.
+
+    BT.709 from 720 lines on and BT.601 below, as the standards for high and standard definition
+    television have it (ITU-R BT.709-6, ITU-R BT.601-7).
+    """
+    return Matrix.BT709 if info.height >= 720 else Matrix.SMPTE170M
 
 
 class MediaFrame(Closable):

@@ -6,11 +6,10 @@ from av.codec.codec import Codec, find_best_pix_fmt_of_list
 
 from bridges.errors import FormatError
 from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
-from bridges.frame import FrameInfo, Matrix
+from bridges.frame import Matrix
 from transcode.errors import EncodeError
 
 __all__ = [
-    "assumed_matrix",
     "choose_pix_fmt",
     "gray_carrier",
     "matrix_name",
@@ -29,15 +28,6 @@ def matrix_name(value: int) -> str:
     """Return libav's name of matrix coefficients, such as ``"bt709"`` or ``"unspecified"``."""
     matrix = Matrix(value)
     return _MATRIX_NAMES.get(matrix, matrix.name.lower())
-
-
-def assumed_matrix(info: FrameInfo) -> Matrix:
-    """Return the matrix of an untagged YUV picture by its height.
-
-    BT.709 from 720 lines on and BT.601 below, as the standards for high and standard definition
-    television have it (ITU-R BT.709-6, ITU-R BT.601-7).
-    """
-    return Matrix.BT709 if info.height >= 720 else Matrix.SMPTE170M
 
 
 def supported_formats(codec: Codec) -> tuple[str, ...]:

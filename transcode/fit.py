@@ -9,8 +9,8 @@ from av.video.frame import VideoFrame
 from bridges.backends.ffmpeg import frame_info
 from bridges.errors import FormatError
 from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
-from bridges.frame import FrameInfo, Matrix
-from transcode.colour import assumed_matrix, choose_pix_fmt, matrix_name
+from bridges.frame import FrameInfo, Matrix, assumed_matrix
+from transcode.colour import choose_pix_fmt, matrix_name
 from transcode.filters import GraphStep
 from transcode.job import VideoOptions
 from transcode.notices import Notices

@@ -14,7 +14,13 @@ from av.video.frame import VideoFrame
 from bridges import AccessMode, Frame, FrameInfo, MemoryType, create_mapper
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
-from bridges.backends.ffmpeg_properties import copy_properties
+from bridges.backends.ffmpeg_properties import (
+    copy_properties,
+    drop_hdr_side_data,
+    sample_aspect_ratio,
+    set_info,
+    set_sample_aspect_ratio,
+)
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
 from bridges.errors import FormatError
 from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
@@ -83,6 +89,7 @@ class KernelStep:
         self._pool: Pool[Planes] | None = None
         self._carrier: FrameInfo | None = None
         self._converter: GraphStep | None = None
+        self._previous: VideoFrame | None = None
         self.seconds = 0.0
         self.frames = 0
 
@@ -123,22 +130,58 @@ class KernelStep:
             with contextlib.ExitStack() as stack:
                 source = self.reader.map(self._ffmpeg.wrap(frame), AccessMode.READ)
                 stack.callback(source.close)
-                writable = target
-                if self.writer is not None:
-                    # Kernels leave the other planes alone: mapped for WRITE by an edge that copies,
-                    # they would come back undefined.
-                    written = self.writer.map(target.tensors[0], AccessMode.WRITE)
-                    stack.callback(written.close)
-                    writable = Frame(carrier, [written, *target.tensors[1:]])
-                self._runtime.run(self._kernel, source, writable, self._parameters)
+                writable = self._writable(target, stack)
+                previous = self._previous_for(carrier, stack)
+                self._runtime.run(
+                    self._kernel, source, writable, self._parameters, previous=previous
+                )
             result = give_to_ffmpeg(target)
         except BaseException:
             target.close()
             raise
-        copy_properties(frame, result)
-        result.colorspace, result.color_range = carrier.colour.matrix, carrier.colour.range
-        result.pts = frame.pts
+        self._tag(result, frame, info, carrier)
+        if self._kernel.takes_previous:
+            self._previous = result
         return result
+
+    def _writable(self, target: Frame, stack: contextlib.ExitStack) -> Frame:
+        """Return the target as the kernel's device sees it."""
+        if self.writer is None:
+            return target
+        # What the kernel leaves alone stays here: mapped for WRITE by an edge that copies, it
+        # would come back undefined.
+        tensors = list(target.tensors)
+        for index in self._kernel.written(target.info):
+            tensors[index] = self.writer.map(tensors[index], AccessMode.WRITE)
+            stack.callback(tensors[index].close)
+        return Frame(target.info, tensors)
+
+    def _previous_for(self, carrier: FrameInfo, stack: contextlib.ExitStack) -> Frame | None:
+        """Return the result of the frame before, where the kernel takes it."""
+        if self._previous is None:
+            return None
+        previous = self._ffmpeg.wrap(self._previous)
+        if previous.info.format is not carrier.format or (
+            (previous.info.width, previous.info.height) != (carrier.width, carrier.height)
+        ):
+            return None
+        mapped = self.reader.map(previous, AccessMode.READ)
+        stack.callback(mapped.close)
+        mapped.info = replace(carrier, pts=mapped.info.pts)
+        return mapped
+
+    def _tag(
+        self, result: VideoFrame, frame: VideoFrame, source: FrameInfo, carrier: FrameInfo
+    ) -> None:
+        """Tag a result with what the frame says of itself and the kernel has not changed."""
+        copy_properties(frame, result)
+        if source.colour.transfer != carrier.colour.transfer:
+            # What it says of its mastering display is no longer so.
+            drop_hdr_side_data(result)
+        set_info(result, replace(carrier, pts=frame.pts, time_base=frame.time_base))
+        aspect = sample_aspect_ratio(frame)
+        if aspect is not None:
+            set_sample_aspect_ratio(result, self._kernel.aspect(source, carrier, aspect))
 
     def _place_for(self, info: FrameInfo) -> FrameInfo:
         """Return what the result is, and have a pool for it; both change with the frames' form."""
@@ -185,6 +228,7 @@ class KernelStep:
 
     def close(self) -> None:
         """Wake whoever waits for a buffer, and let go of the free ones."""
+        self._previous = None
         if self._pool is not None:
             self._pool.close()
         if self._converter is not None:

@@ -135,10 +135,10 @@ class _Run:
         if not self._job.filters and self._job.device in ("auto", "cpu"):
             return []
         # A plain transcode needs neither kernels nor NumPy, and starts the sooner without.
-        from bridges.kernels import parse_call
+        from bridges.kernels import fuse, parse_call
         from transcode.runtime import choose_runtime
 
-        calls = [parse_call(text) for text in self._job.filters]
+        calls = fuse([parse_call(text) for text in self._job.filters])
         self._runtime = choose_runtime(self._job.device)
         return calls
 

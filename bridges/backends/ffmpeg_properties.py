@@ -14,6 +14,7 @@ __all__ = [
     "TOP_FIELD_FIRST",
     "chroma_location",
     "copy_properties",
+    "drop_hdr_side_data",
     "field_order",
     "is_damaged",
     "is_writable",
@@ -63,6 +64,22 @@ def sample_aspect_ratio(frame: VideoFrame) -> Fraction | None:
 def chroma_location(frame: VideoFrame) -> int:
     """Return where chroma samples lie, numbered as libav's ``AVChromaLocation``; 0 is unknown."""
     return int(AVFrame.from_address(frame_pointer(frame)).chroma_location)
+
+
+def drop_hdr_side_data(frame: VideoFrame) -> None:
+    """Remove what a frame says of its mastering display, its light levels and its tone curves."""
+    for kind in _HDR:
+        library().av_frame_remove_side_data(frame_pointer(frame), kind.value)
+
+
+_HDR = (
+    SideDataType.MASTERING_DISPLAY_METADATA,
+    SideDataType.CONTENT_LIGHT_LEVEL,
+    SideDataType.DYNAMIC_HDR_PLUS,
+    SideDataType.DYNAMIC_HDR_VIVID,
+    SideDataType.DOVI_RPU_BUFFER,
+    SideDataType.DOVI_METADATA,
+)
 
 
 def side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:

@@ -1,7 +1,19 @@
 """Compute kernels: one portable source each, a NumPy reference, and a runtime per framework."""
 
 from bridges.kernels.call import parse_call
+from bridges.kernels.chain import fuse
 from bridges.kernels.kernel import Kernel, Parameter, get, names
+from bridges.kernels.load import load
 from bridges.kernels.runtime import Runtime, create_runtime
 
-__all__ = ["Kernel", "Parameter", "Runtime", "create_runtime", "get", "names", "parse_call"]
+__all__ = [
+    "Kernel",
+    "Parameter",
+    "Runtime",
+    "create_runtime",
+    "fuse",
+    "get",
+    "load",
+    "names",
+    "parse_call",
+]

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from bridges.kernels.kernel import Kernel
 
 __all__ = [
+    "WEIGHTS",
     "Coefficients",
     "Weights",
+    "by_primaries",
     "channels",
     "coefficients",
     "compute",
     "in_place",
     "launches",
+    "matrix_for",
     "note",
     "output",
     "weights_for",
@@ -71,13 +74,22 @@ _BY_PRIMARIES = {
 """The matrix of the system that each set of primaries belongs to: ITU-T H.273 tables 2 and 4."""
 
 
-def _matrix_for(info: FrameInfo) -> tuple[Matrix, str]:
+def by_primaries(primaries: int) -> Matrix | None:
+    """Return the matrix of the system that a set of primaries belongs to, if there is one."""
+    return _BY_PRIMARIES.get(primaries)
+
+
+def matrix_for(info: FrameInfo) -> tuple[Matrix, str]:
+    """Return the matrix whose weights are those of a picture's luma, and in words where it is from.
+
+    It is what the frame names, else that of its primaries, else BT.709.
+    """
     colour = info.colour
     if colour.matrix in WEIGHTS:
         return colour.matrix, WEIGHTS[colour.matrix][1]
-    by_primaries = _BY_PRIMARIES.get(colour.primaries)
-    if by_primaries is not None:
-        return by_primaries, f"{WEIGHTS[by_primaries][1]} (by its primaries)"
+    matrix = by_primaries(colour.primaries)
+    if matrix is not None:
+        return matrix, f"{WEIGHTS[matrix][1]} (by its primaries)"
     untagged = colour.matrix in (Matrix.UNSPECIFIED, Matrix.RGB) and colour.primaries == 2
     return Matrix.BT709, f"BT.709 (assumed: {'untagged' if untagged else 'no weights tagged'})"
 
@@ -96,7 +108,7 @@ def weights_for(info: FrameInfo) -> tuple[Weights, str]:
     text : str
         Such as ``"BT.601"``, ``"BT.709 (assumed: untagged)"`` or ``"the picture's own luma"``.
     """
-    matrix, text = _matrix_for(info)
+    matrix, text = matrix_for(info)
     if info.format.model is not ColourModel.RGB:
         text = f"the picture's own luma, {text}"
     return WEIGHTS[matrix][0], text
@@ -149,7 +161,7 @@ def coefficients(source: FrameInfo, target: FrameInfo) -> Coefficients:
     """
     matrix = Matrix.UNSPECIFIED
     if source.format.model is ColourModel.RGB:
-        matrix = _matrix_for(source)[0]
+        matrix = matrix_for(source)[0]
     elif source.colour.matrix is Matrix.RGB and _is_444(source.format):
         raise FormatError(
             f"a {source.format.name} picture tagged with matrix 0 holds G, B and R, not luma; "
@@ -221,7 +233,7 @@ def output(_kernel: "Kernel", info: FrameInfo, /) -> FrameInfo:
         info.colour, range=ColourRange.FULL if info.is_full_range else ColourRange.LIMITED
     )
     if info.format.model is ColourModel.RGB:
-        colour = replace(colour, matrix=_matrix_for(info)[0])
+        colour = replace(colour, matrix=matrix_for(info)[0])
     return replace(info, format=pixel_format(name), colour=colour)
 
 

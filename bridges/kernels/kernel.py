@@ -8,6 +8,7 @@ A source file holds one kernel or more. Each has a comment in the first column t
      * writes <patterns of pixel formats; as it reads if left out>
      * previous <why it takes the result of the picture before>
      * kind <module of bridges.kernels that makes it ready; point if left out>
+     * prepare <module of bridges.kernels that makes what a point kernel takes of its parameters>
      *
      * Anything else is prose.
      */
@@ -22,6 +23,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from importlib import resources
 from types import MappingProxyType
@@ -41,7 +43,7 @@ _TYPES: dict[str, type[Value]] = {"float": float, "int": int, "bool": bool, "str
 _HEAD = re.compile(
     r"^/\*[ \t]+(?P<name>[a-z]\w*):[ \t]+(?P<rest>\S.*?)\*/", re.DOTALL | re.MULTILINE
 )
-_FIELD = re.compile(r"(?P<field>param|reads|writes|previous|kind)\s+(?P<rest>\S.*)")
+_FIELD = re.compile(r"(?P<field>param|reads|writes|previous|kind|prepare)\s+(?P<rest>\S.*)")
 _PARAMETER = re.compile(
     r"(?P<name>[a-z]\w*):\s*(?P<type>\w+)(?:\s*=\s*(?P<default>\"[^\"]*\"|\S+))?"
     r"(?:\s+in\s+(?:\[(?P<low>[^,\]]+),(?P<high>[^\]]+)\]|\{(?P<choices>[^}]*)\}))?"
@@ -153,6 +155,8 @@ class Kernel:
         Patterns of pixel formats.
     takes_previous : bool
         Whether it takes the result of the picture before as well.
+    prepare : str
+        The module of `bridges.kernels` that makes what a point kernel takes of its parameters.
     file : str
         Where the source is from, for messages.
     line : int
@@ -170,6 +174,7 @@ class Kernel:
     reads: tuple[str, ...] = ("*",)
     writes: tuple[str, ...] = ("*",)
     takes_previous: bool = False
+    prepare: str = ""
     file: str = ""
     line: int = 1
     reference: Callable[..., Any] | None = field(default=None, compare=False)
@@ -227,6 +232,14 @@ class Kernel:
     def in_place(self, source: FrameInfo, target: Info) -> bool:
         """Whether a picture may be its own target."""
         return self.recipe.in_place(self, source, target)
+
+    def aspect(self, source: FrameInfo, target: FrameInfo, ratio: Fraction) -> Fraction:
+        """Return the width over height of the result's pixels, from that of the source's.
+
+        It stays what it is, but where the kernel's family says otherwise.
+        """
+        change = getattr(self.recipe, "aspect", None)
+        return ratio if change is None else Fraction(change(self, source, target, ratio))
 
     def launches(
         self,
@@ -332,7 +345,7 @@ def _declared(head: re.Match[str], text: str, file: str) -> Kernel:
     name = head["name"]
     summary, *lines = head["rest"].splitlines()
     fields: dict[str, list[str]] = {
-        key: [] for key in ("param", "reads", "writes", "kind", "previous")
+        key: [] for key in ("param", "reads", "writes", "previous", "kind", "prepare")
     }
     parameters = []
     for number, line in enumerate(lines, first + 1):
@@ -363,6 +376,7 @@ def _declared(head: re.Match[str], text: str, file: str) -> Kernel:
         reads=reads,
         writes=tuple(fields["writes"]) or reads,
         takes_previous=bool(fields["previous"]),
+        prepare=fields["prepare"][0] if fields["prepare"] else "",
         file=file,
         line=first,
     )

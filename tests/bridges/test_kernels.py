@@ -126,7 +126,7 @@ def test_wrong_calls_say_what_is_wrong(invert, text: str, complaint: str):
 def test_an_unknown_kernel_names_those_there_are():
     with pytest.raises(KernelError, match="did you mean rgb_to_grayscale"):
         parse_call("rgb_to_greyscale")
-    with pytest.raises(KernelError, match="no kernel 'os'; there is rgb_to_grayscale"):
+    with pytest.raises(KernelError, match=r"no kernel 'os'; there is .*rgb_to_grayscale"):
         parse_call("os")
 
 

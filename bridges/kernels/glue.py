@@ -1,0 +1,413 @@
+"""The portable entry points around point kernels: from codes of one format to those of another.
+
+An item takes a block of pixels: a few of a row, and as many rows as chroma needs. Everything is
+read before anything is written, so that a picture may be its own target. Text is generated rather
+than steered by macros, since a block of two formats has one straight run of statements.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bridges.formats import ColourModel
+from bridges.frame import FrameInfo
+from bridges.kernels.colour import (
+    WHITE,
+    Affine,
+    alpha_from_rgb,
+    alpha_to_rgb,
+    from_rgb,
+    to_rgb,
+)
+from bridges.kernels.sampling import cosited, downward, upward
+from bridges.kernels.views import View, views
+
+__all__ = ["Stage", "block_size", "entry_point", "keeps_blocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A point kernel of a chain.
+
+    Attributes
+    ----------
+    name : str
+        Of its function.
+    types : tuple of str
+        Of the function's parameters after the pixel and its place: ``"i32"``, or that of the
+        elements of a table, such as ``"u16"``.
+    """
+
+    name: str
+    types: tuple[str, ...]
+
+    def parameters(self, number: int) -> list[tuple[str, str]]:
+        """Return declarations and names of the parameters of the stage of this number."""
+        made = []
+        for index, kind in enumerate(self.types):
+            name = f"k{number}_{index}"
+            is_scalar = kind == "i32"
+            made.append((f"i32 {name}" if is_scalar else f"GLOBAL const {kind[:-1]} *{name}", name))
+        return made
+
+
+def keeps_blocks(source: FrameInfo, target: FrameInfo, siting: str) -> bool:
+    """Whether each chroma sample stands for its block of pixels, and nothing is interpolated.
+
+    So it is where source and target are sampled alike, and where ``siting`` is ``"none"``.
+    """
+    return siting == "none" or _sampling(source) == _sampling(target)
+
+
+def _sampling(info: FrameInfo) -> tuple[int, int]:
+    made = [(view.log2_width, view.log2_height) for view in views(info.format) if "U" in view.names]
+    return made[0] if made else (0, 0)
+
+
+def block_size(source: FrameInfo, target: FrameInfo) -> tuple[int, int]:
+    """Return the columns and rows of pixels that an item makes."""
+    packed_16_bit = any(
+        info.format.dtype.itemsize == 2 and view.channels > 2
+        for info in (source, target)
+        for view in views(info.format)
+    )
+    # CPU runtimes load up to four neighbouring words of each item well, and more than that badly.
+    return 2 if packed_16_bit else 4, 1 << max(_sampling(source)[1], _sampling(target)[1])
+
+
+@functools.lru_cache(256)
+def entry_point(
+    source: FrameInfo,
+    target: FrameInfo,
+    stages: tuple[Stage, ...],
+    siting: str,
+    planes: tuple[int, ...],
+    *,
+    whole: bool,
+) -> str:
+    """Return the text of ``point_whole`` or ``point_edge``.
+
+    The first takes blocks that lie in the picture, in planes whose rows start at multiples of a
+    word; the other any block, a byte at a time. Their arguments are those of `ARGUMENTS`.
+
+    Parameters
+    ----------
+    source, target : FrameInfo
+        Formats, ranges and matrices; neither times nor sizes matter.
+    stages : sequence of Stage
+        What becomes of each pixel, in order; may be empty.
+    siting : str
+        Of chroma, where it is interpolated; one of `bridges.kernels.sampling.SITINGS`.
+    planes : tuple of int
+        The target's planes that are written.
+    whole : bool
+        Which of the two.
+    """
+    return "\n".join(_Glue(source, target, stages, siting, planes, whole).lines())
+
+
+class _Glue:
+    """What one entry point is made of."""
+
+    def __init__(
+        self,
+        source: FrameInfo,
+        target: FrameInfo,
+        stages: tuple[Stage, ...],
+        siting: str,
+        planes: tuple[int, ...],
+        whole: bool,
+    ) -> None:
+        self.source, self.target, self.stages, self.whole = source, target, stages, whole
+        self.planes = planes
+        self.columns, self.rows = block_size(source, target)
+        self.keeps_blocks = keeps_blocks(source, target, siting)
+        self.sites = cosited(siting)
+        self.input = {name: view for view in views(source.format) for name in view.names}
+        # Means around sites on pixels take some of the block before.
+        before = (0, 0)
+        if not self.keeps_blocks:
+            before = tuple(  # type: ignore[assignment]
+                (1 << log2) // 2 if log2 and on_pixel else 0
+                for log2, on_pixel in zip(_sampling(target), self.sites, strict=True)
+            )
+        self.before = before
+
+    def lines(self) -> Iterator[str]:
+        name = "whole" if self.whole else "edge"
+        arguments = [f"GLOBAL u8 *target{k}, u32 out{k}" for k in self.planes]
+        read = range(len(self.source.format.planes))
+        arguments += [f"GLOBAL const u8 *source{k}, u32 in{k}" for k in read]
+        arguments.append("u32 first_x, u32 first_y, u32 columns, u32 rows, u32 width, u32 height")
+        for number, stage in enumerate(self.stages):
+            arguments += [declared for declared, _ in stage.parameters(number)]
+        yield f"KERNEL void point_{name}({', '.join(arguments)}) {{"
+        yield "size_t x = INDEX(0), y = INDEX(1);"
+        yield "if (OUTSIDE(x, columns, y, rows)) return;"
+        yield "x += first_x;"
+        yield "y += first_y;"
+        yield from self._places()
+        if self.whole:
+            yield from self._chunks()
+        pixels = [
+            (i, j)
+            for j in range(-self.before[1], self.rows)
+            for i in range(-self.before[0], self.columns)
+        ]
+        for i, j in pixels:
+            yield from self._pixel(i, j)
+        yield from self._stores()
+        yield "}"
+
+    # Where pixels are.
+
+    def _places(self) -> Iterator[str]:
+        for axis, start, count, before, size in (
+            ("x", f"x * {self.columns}", self.columns, self.before[0], "width"),
+            ("y", f"y * {self.rows}", self.rows, self.before[1], "height"),
+        ):
+            for k in range(-before, count):
+                yield f"const size_t {_at(axis, k)} = {self._clamped(start, k, count, size)};"
+
+    def _clamped(self, start: str, k: int, count: int, size: str) -> str:
+        if k < 0:
+            return f"{start} < {-k} ? 0 : {start} - {-k}"
+        if self.whole and k < count:
+            return f"{start} + {k}"
+        return f"MIN({start} + {k}, (size_t){size} - 1)"
+
+    # Reading.
+
+    def _chunks(self) -> Iterator[str]:
+        """Load what the block has of each plane, as few and as large loads as there can be."""
+        for plane, rows, nbytes in self._blocks(self.source):
+            for row in range(rows):
+                kind, size = _widest(nbytes)
+                start = f"source{plane} + (y * {rows} + {row}) * (size_t)in{plane} + x * {nbytes}"
+                yield f"GLOBAL const {kind} *p{plane}_{row} = (GLOBAL const {kind} *)({start});"
+                for word in range(nbytes // size):
+                    yield f"const u32 w{plane}_{row}_{word} = p{plane}_{row}[{word}];"
+
+    def _blocks(self, info: FrameInfo) -> Iterator[tuple[int, int, int]]:
+        """Yield each plane, and the rows and bytes of a row that a block has of it."""
+        for index, plane in enumerate(info.format.planes):
+            samples = (self.columns >> plane.log2_width) * len(plane.channels)
+            yield index, self.rows >> plane.log2_height, samples * info.format.dtype.itemsize
+
+    def _code(self, name: str, i: int, j: int) -> str:
+        """Return the code of a channel that is not interpolated, at a pixel of the block."""
+        view, layout = self.input[name], self.source.format
+        inside = 0 <= i < self.columns and 0 <= j < self.rows
+        if self.whole and inside:
+            index = (i >> view.log2_width) * view.step + view.offset + view.names.index(name)
+            _, size = _widest(self._chunk_bytes(view))
+            per = size // layout.dtype.itemsize
+            word = f"w{view.plane}_{j >> view.log2_height}_{index // per}"
+            shift = index % per * 8 * layout.dtype.itemsize + layout.shift
+            return f"(({word} >> {shift}) & {(1 << layout.bits) - 1})"
+        column = f"({_at('x', i)} >> {view.log2_width})" if view.log2_width else _at("x", i)
+        row = f"({_at('y', j)} >> {view.log2_height})" if view.log2_height else _at("y", j)
+        return self._sample(view, name, column, row)
+
+    def _chunk_bytes(self, view: View) -> int:
+        plane = self.source.format.planes[view.plane]
+        samples = (self.columns >> plane.log2_width) * len(plane.channels)
+        return samples * self.source.format.dtype.itemsize
+
+    def _sample(self, view: View, name: str, column: str, row: str) -> str:
+        layout = self.source.format
+        at = f"{column} * {view.step} + {view.offset + view.names.index(name)}"
+        start = f"(source{view.plane} + {row} * (size_t)in{view.plane})"
+        load = "LOAD8" if layout.dtype.itemsize == 1 else "LOAD16"
+        stored = f"{load}({start}, {at})"
+        return f"(({stored} >> {layout.shift}) & {(1 << layout.bits) - 1})"
+
+    def _pixel(self, i: int, j: int) -> Iterator[str]:
+        """Make the pixel of what was read, and hand it through the stages."""
+        pixel = _pixel_name(i, j)
+        names = "RGB"
+        if self.source.format.model is ColourModel.YUV:
+            yield from self._from_yuv(i, j)
+        else:
+            names = "YYY" if self.source.format.model is ColourModel.GRAY else names
+            for name in dict.fromkeys(names):
+                value = _clipped(to_rgb(self.source)[0], [self._code(name, i, j)], WHITE)
+                yield f"const i32 {_name(name, i, j)} = {value};"
+        alpha = str(WHITE)
+        if "A" in self.input:
+            alpha = _clipped(alpha_to_rgb(self.source.format.bits), [self._code("A", i, j)], WHITE)
+        parts = ", ".join([*(_name(name, i, j) for name in names), alpha])
+        yield f"pixel {pixel} = {{{parts}}};"
+        place = f"(i32){_at('x', i)}, (i32){_at('y', j)}"
+        for number, stage in enumerate(self.stages):
+            given = "".join(f", {name}" for _, name in stage.parameters(number))
+            yield f"{pixel} = clipped({stage.name}({pixel}, {place}{given}));"
+
+    def _from_yuv(self, i: int, j: int) -> Iterator[str]:
+        log2 = _sampling(self.source)
+        if self.keeps_blocks or log2 == (0, 0):
+            affines = to_rgb(self.source)
+            chroma = [self._code("U", i, j), self._code("V", i, j)]
+        else:
+            bits = sum(
+                0 if each == 0 else each + (not on_pixel)
+                for each, on_pixel in zip(log2, self.sites, strict=True)
+            )
+            affines = to_rgb(self.source, bits)
+            chroma = [self._interpolated(name, i, j) for name in "UV"]
+        codes = [self._code("Y", i, j), *chroma]
+        variables = [_name(name, i, j) for name in "YUV"]
+        for variable, code in zip(variables, codes, strict=True):
+            yield f"const i32 {variable} = (i32)({code});"
+        for name, affine in zip("RGB", affines, strict=True):
+            yield f"const i32 {_name(name, i, j)} = {_clipped(affine, variables, WHITE)};"
+
+    def _interpolated(self, name: str, i: int, j: int) -> str:
+        view = self.input[name]
+        across = upward(i, view.log2_width, self.sites[0])
+        down = upward(j, view.log2_height, self.sites[1])
+        terms = []
+        for row, row_weight in down:
+            for column, weight in across:
+                columns = self.columns >> view.log2_width
+                rows = self.rows >> view.log2_height
+                size = f"(((size_t)width + {(1 << view.log2_width) - 1}) >> {view.log2_width})"
+                at_x = self._near(f"x * {columns}", column, columns, size)
+                size = f"(((size_t)height + {(1 << view.log2_height) - 1}) >> {view.log2_height})"
+                at_y = self._near(f"y * {rows}", row, rows, size)
+                terms.append(f"{weight * row_weight} * {self._sample(view, name, at_x, at_y)}")
+        return " + ".join(terms)
+
+    def _near(self, start: str, k: int, count: int, size: str) -> str:
+        if k < 0:
+            return f"({start} < {-k} ? 0 : {start} - {-k})"
+        if self.whole and k < count:
+            return f"({start} + {k})"
+        return f"MIN({start} + {k}, {size} - 1)"
+
+    # Writing.
+
+    def _stores(self) -> Iterator[str]:
+        if self.whole:
+            yield from self._whole_stores()
+        else:
+            yield from self._edge_stores()
+
+    def _whole_stores(self) -> Iterator[str]:
+        layout = self.target.format
+        item = layout.dtype.itemsize
+        for plane, rows, nbytes in self._blocks(self.target):
+            if plane not in self.planes:
+                continue
+            kind, size = _widest(nbytes)
+            per = size // item
+            for row in range(rows):
+                start = f"target{plane} + (y * {rows} + {row}) * (size_t)out{plane} + x * {nbytes}"
+                yield "{"
+                yield f"GLOBAL {kind} *p = (GLOBAL {kind} *)({start});"
+                stored = [self._stored(plane, index, row) for index in range(nbytes // item)]
+                for word in range(nbytes // size):
+                    parts = stored[word * per : (word + 1) * per]
+                    joined = " | ".join(
+                        f"({part} << {8 * item * k})" if k else part for k, part in enumerate(parts)
+                    )
+                    yield f"p[{word}] = ({kind})({joined});"
+                yield "}"
+
+    def _edge_stores(self) -> Iterator[str]:
+        layout = self.target.format
+        item = layout.dtype.itemsize
+        for index in self.planes:
+            plane = layout.planes[index]
+            count = len(plane.channels)
+            columns, rows = self.columns >> plane.log2_width, self.rows >> plane.log2_height
+            width = f"(((size_t)width + {(1 << plane.log2_width) - 1}) >> {plane.log2_width})"
+            height = f"(((size_t)height + {(1 << plane.log2_height) - 1}) >> {plane.log2_height})"
+            for row in range(rows):
+                for column in range(columns):
+                    at_x, at_y = f"x * {columns} + {column}", f"y * {rows} + {row}"
+                    yield f"if ({at_x} < {width} && {at_y} < {height}) {{"
+                    start = f"target{index} + ({at_y}) * (size_t)out{index}"
+                    yield f"GLOBAL u8 *p = {start} + ({at_x}) * {count * item};"
+                    for k in range(count):
+                        code = self._stored(index, column * count + k, row)
+                        if item == 1:
+                            yield f"p[{k}] = (u8)({code});"
+                        else:
+                            yield f"{{ const u32 c = {code};"
+                            yield f"p[{2 * k}] = (u8)c; p[{2 * k + 1}] = (u8)(c >> 8); }}"
+                    yield "}"
+
+    def _stored(self, plane: int, index: int, row: int) -> str:
+        """Return a sample of the block as it is stored."""
+        layout = self.target.format
+        channels = layout.planes[plane].channels
+        name = channels[index % len(channels)]
+        if name == "X":
+            return f"(u32){((1 << layout.bits) - 1) << layout.shift}"
+        view = next(each for each in views(layout) if each.plane == plane and name in each.names)
+        column = (index - view.offset - view.names.index(name)) // view.step
+        code = self._channel(name, view, column, row)
+        return f"(u32)({code}) << {layout.shift}" if layout.shift else f"(u32)({code})"
+
+    def _channel(self, name: str, view: View, column: int, row: int) -> str:
+        peak = (1 << self.target.format.bits) - 1
+        model = self.target.format.model
+        if name == "A":
+            value = f"{_pixel_name(column, row)}.a"
+            return _clipped(alpha_from_rgb(self.target.format.bits), [value], peak)
+        affines = from_rgb(self.target)
+        if model is ColourModel.RGB:
+            value = f"{_pixel_name(column, row)}.{name.lower()}"
+            return _clipped(affines[0], [value], peak)
+        affine = affines["YUV".index(name)]
+        across = self._down(column, view.log2_width, 0)
+        down = self._down(row, view.log2_height, 1)
+        parts = []
+        for part in "rgb":
+            terms = [
+                f"{weight * row_weight} * {_pixel_name(i, j)}.{part}"
+                for j, row_weight in down
+                for i, weight in across
+            ]
+            total = sum(weight for _, weight in across) * sum(weight for _, weight in down)
+            if total == 1:
+                parts.append(f"{_pixel_name(across[0][0], down[0][0])}.{part}")
+            else:
+                parts.append(f"(({' + '.join(terms)} + {total // 2}) >> {total.bit_length() - 1})")
+        return _clipped(affine, parts, peak)
+
+    def _down(self, index: int, log2: int, axis: int) -> tuple[tuple[int, int], ...]:
+        return downward(index, log2, self.sites[axis] and not self.keeps_blocks)
+
+
+def _at(axis: str, k: int) -> str:
+    return f"{axis}_{k}" if k >= 0 else f"{axis}_m{-k}"
+
+
+def _name(channel: str, i: int, j: int) -> str:
+    return f"{channel.lower()}{_at('', i)}{_at('', j)}"
+
+
+def _pixel_name(i: int, j: int) -> str:
+    return f"pixel{_at('', i)}{_at('', j)}"
+
+
+def _widest(nbytes: int) -> tuple[str, int]:
+    """Return the type of the widest loads that some bytes are made of, and its size."""
+    return ("u32", 4) if nbytes % 4 == 0 else ("u16", 2) if nbytes % 2 == 0 else ("u8", 1)
+
+
+def _apply(affine: Affine, codes: Sequence[str]) -> str:
+    pairs = zip(affine.weights, codes, strict=True)
+    if affine.wide:
+        terms = [f"(i64){weight} * (i64)({code})" for weight, code in pairs if weight]
+        return f"(({' + '.join(terms)} + (i64){affine.bias}) >> {affine.fraction})"
+    # Unsigned, whose parts may wrap: the sum does not.
+    terms = [f"{weight % (1 << 32)}u * (u32)({code})" for weight, code in pairs if weight]
+    return f"((i32)({' + '.join(terms)} + {affine.bias % (1 << 32)}u) >> {affine.fraction})"
+
+
+def _clipped(affine: Affine, codes: Sequence[str], peak: int) -> str:
+    name = "wide_clip" if affine.wide else "narrow_clip"
+    return f"{name}({_apply(affine, codes)}, {peak})"
