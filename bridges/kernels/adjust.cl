@@ -16,7 +16,7 @@ DEVICE pixel brightness(pixel p, i32 x, i32 y, i32 amount) {
     p.r += offset;
     p.g += offset;
     p.b += offset;
-    return p;
+    return clipped(p);
 }
 
 /* contrast: spreads red, green and blue around the middle of their range.
@@ -27,7 +27,7 @@ DEVICE pixel contrast(pixel p, i32 x, i32 y, i32 amount) {
     p.r = scale(p.r, amount) + offset;
     p.g = scale(p.g, amount) + offset;
     p.b = scale(p.b, amount) + offset;
-    return p;
+    return clipped(p);
 }
 
 /* saturation: spreads red, green and blue around the luma of the pixel.
@@ -35,9 +35,10 @@ DEVICE pixel contrast(pixel p, i32 x, i32 y, i32 amount) {
  * prepare adjust
  */
 DEVICE pixel saturation(pixel p, i32 x, i32 y, i32 amount, i32 red, i32 green, i32 blue) {
-    i32 luma = (i32)(((u32)red * (u32)p.r + (u32)green * (u32)p.g + (u32)blue * (u32)p.b + 32768u) >> 16);
+    u32 sum = (u32)red * (u32)p.r + (u32)green * (u32)p.g + (u32)blue * (u32)p.b;
+    i32 luma = (i32)((sum + 32768u) >> 16);
     p.r = scale(p.r, amount) + scale(luma, 65536 - amount);
     p.g = scale(p.g, amount) + scale(luma, 65536 - amount);
     p.b = scale(p.b, amount) + scale(luma, 65536 - amount);
-    return p;
+    return clipped(p);
 }

@@ -38,7 +38,7 @@ class Affine:
     weights : tuple of int
         One for each code that goes in.
     bias : int
-        With the half that makes it round.
+        With the half that makes it round, where there are fractional bits.
     fraction : int
         Fractional bits.
     wide : bool
@@ -50,11 +50,19 @@ class Affine:
     fraction: int
     wide: bool
 
+    def reaches(self, highest: Sequence[int]) -> tuple[int, int]:
+        """Return the least and the greatest result for codes of 0 to ``highest``."""
+        parts = [weight * code for weight, code in zip(self.weights, highest, strict=True)]
+        low, high = (sum(limit(0, part) for part in parts) for limit in (min, max))
+        return (low + self.bias) >> self.fraction, (high + self.bias) >> self.fraction
+
 
 def _from_codes(
     weights: Sequence[Fraction], zeros: Sequence[int], fraction: int, wide: bool
 ) -> Affine:
     """Return what weights the distances of codes from their zeros; at all zeros it is exactly 0."""
+    if not any(zeros) and all(weight.denominator == 1 for weight in weights):
+        return Affine(tuple(map(int, weights)), 0, 0, False)
     rounded = tuple(round(weight * (1 << fraction)) for weight in weights)
     zero = sum(weight * code for weight, code in zip(rounded, zeros, strict=True))
     return Affine(rounded, (1 << fraction - 1) - zero, fraction, wide)
@@ -62,6 +70,8 @@ def _from_codes(
 
 def _to_code(weights: Sequence[Fraction], zero: int, fraction: int, wide: bool) -> Affine:
     """Return what adds weighted signals to the code of zero; green makes their sum exact."""
+    if len(weights) == 1 and weights[0].denominator == 1:
+        return Affine((int(weights[0]),), zero, 0, False)
     rounded = [round(weight * (1 << fraction)) for weight in weights]
     if len(rounded) == 3:
         rounded[1] = round(sum(weights) * (1 << fraction)) - rounded[0] - rounded[2]
@@ -118,7 +128,7 @@ def _to_rgb(bits: int, full: bool, matrix: Matrix | None, chroma_bits: int) -> t
     black, span, chroma_span = _spans(bits, full)
     luma = Fraction(WHITE, span)
     if matrix is None:
-        wide = bits > _NARROW_BITS and luma.denominator != 1
+        wide = bits > _NARROW_BITS and (black != 0 or luma.denominator != 1)
         return (_from_codes([luma], [black], 24 if wide else 14, wide),)
     red, green, blue = WEIGHTS[matrix][0]
     unit = Fraction(WHITE, chroma_span << chroma_bits)

@@ -33,22 +33,36 @@ class Stage:
     ----------
     name : str
         Of its function.
-    types : tuple of str
-        Of the function's parameters after the pixel and its place: ``"i32"``, or that of the
-        elements of a table, such as ``"u16"``.
+    given : tuple of str
+        What the function takes after the pixel and its place: ``"i32"`` for a number that the
+        entry point takes, the number itself where it is always the same, or that of the elements
+        of a table and an asterisk, such as ``"u16*"``.
+    clips : bool
+        Whether what the function returns has to be clipped.
     """
 
     name: str
-    types: tuple[str, ...]
+    given: tuple[str, ...]
+    clips: bool
 
-    def parameters(self, number: int) -> list[tuple[str, str]]:
-        """Return declarations and names of the parameters of the stage of this number."""
-        made = []
-        for index, kind in enumerate(self.types):
-            name = f"k{number}_{index}"
-            is_scalar = kind == "i32"
-            made.append((f"i32 {name}" if is_scalar else f"GLOBAL const {kind[:-1]} *{name}", name))
-        return made
+    def declarations(self, number: int) -> list[str]:
+        """Return what the entry point takes for the stage of this number."""
+        return [
+            f"i32 k{number}_{index}"
+            if each == "i32"
+            else f"GLOBAL const {each[:-1]} *k{number}_{index}"
+            for index, each in enumerate(self.given)
+            if each == "i32" or each.endswith("*")
+        ]
+
+    def call(self, number: int, pixel: str, place: str) -> str:
+        """Return the call of the function of the stage of this number."""
+        names = [
+            f"k{number}_{index}" if each == "i32" or each.endswith("*") else f"({each})"
+            for index, each in enumerate(self.given)
+        ]
+        called = f"{self.name}({', '.join([pixel, place, *names])})"
+        return f"clipped({called})" if self.clips else called
 
 
 def keeps_blocks(source: FrameInfo, target: FrameInfo, siting: str) -> bool:
@@ -120,6 +134,7 @@ class _Glue:
     ) -> None:
         self.source, self.target, self.stages, self.whole = source, target, stages, whole
         self.planes = planes
+        self.peak = (1 << source.format.bits) - 1
         self.columns, self.rows = block_size(source, target)
         self.keeps_blocks = keeps_blocks(source, target, siting)
         self.sites = cosited(siting)
@@ -140,7 +155,7 @@ class _Glue:
         arguments += [f"GLOBAL const u8 *source{k}, u32 in{k}" for k in read]
         arguments.append("u32 first_x, u32 first_y, u32 columns, u32 rows, u32 width, u32 height")
         for number, stage in enumerate(self.stages):
-            arguments += [declared for declared, _ in stage.parameters(number)]
+            arguments += stage.declarations(number)
         yield f"KERNEL void point_{name}({', '.join(arguments)}) {{"
         yield "size_t x = INDEX(0), y = INDEX(1);"
         yield "if (OUTSIDE(x, columns, y, rows)) return;"
@@ -231,20 +246,24 @@ class _Glue:
         else:
             names = "YYY" if self.source.format.model is ColourModel.GRAY else names
             for name in dict.fromkeys(names):
-                value = _clipped(to_rgb(self.source)[0], [self._code(name, i, j)], WHITE)
+                value = _clipped(
+                    to_rgb(self.source)[0], [self._code(name, i, j)], [self.peak], WHITE
+                )
                 yield f"const i32 {_name(name, i, j)} = {value};"
         alpha = str(WHITE)
         if "A" in self.input:
-            alpha = _clipped(alpha_to_rgb(self.source.format.bits), [self._code("A", i, j)], WHITE)
+            alpha = _clipped(
+                alpha_to_rgb(self.source.format.bits), [self._code("A", i, j)], [self.peak], WHITE
+            )
         parts = ", ".join([*(_name(name, i, j) for name in names), alpha])
         yield f"pixel {pixel} = {{{parts}}};"
         place = f"(i32){_at('x', i)}, (i32){_at('y', j)}"
         for number, stage in enumerate(self.stages):
-            given = "".join(f", {name}" for _, name in stage.parameters(number))
-            yield f"{pixel} = clipped({stage.name}({pixel}, {place}{given}));"
+            yield f"{pixel} = {stage.call(number, pixel, place)};"
 
     def _from_yuv(self, i: int, j: int) -> Iterator[str]:
         log2 = _sampling(self.source)
+        bits = 0
         if self.keeps_blocks or log2 == (0, 0):
             affines = to_rgb(self.source)
             chroma = [self._code("U", i, j), self._code("V", i, j)]
@@ -256,11 +275,12 @@ class _Glue:
             affines = to_rgb(self.source, bits)
             chroma = [self._interpolated(name, i, j) for name in "UV"]
         codes = [self._code("Y", i, j), *chroma]
+        highest = [self.peak, self.peak << bits, self.peak << bits]
         variables = [_name(name, i, j) for name in "YUV"]
         for variable, code in zip(variables, codes, strict=True):
             yield f"const i32 {variable} = (i32)({code});"
         for name, affine in zip("RGB", affines, strict=True):
-            yield f"const i32 {_name(name, i, j)} = {_clipped(affine, variables, WHITE)};"
+            yield f"const i32 {_name(name, i, j)} = {_clipped(affine, variables, highest, WHITE)};"
 
     def _interpolated(self, name: str, i: int, j: int) -> str:
         view = self.input[name]
@@ -355,11 +375,11 @@ class _Glue:
         model = self.target.format.model
         if name == "A":
             value = f"{_pixel_name(column, row)}.a"
-            return _clipped(alpha_from_rgb(self.target.format.bits), [value], peak)
+            return _clipped(alpha_from_rgb(self.target.format.bits), [value], [WHITE], peak)
         affines = from_rgb(self.target)
         if model is ColourModel.RGB:
             value = f"{_pixel_name(column, row)}.{name.lower()}"
-            return _clipped(affines[0], [value], peak)
+            return _clipped(affines[0], [value], [WHITE], peak)
         affine = affines["YUV".index(name)]
         across = self._down(column, view.log2_width, 0)
         down = self._down(row, view.log2_height, 1)
@@ -375,7 +395,7 @@ class _Glue:
                 parts.append(f"{_pixel_name(across[0][0], down[0][0])}.{part}")
             else:
                 parts.append(f"(({' + '.join(terms)} + {total // 2}) >> {total.bit_length() - 1})")
-        return _clipped(affine, parts, peak)
+        return _clipped(affine, parts, [WHITE] * 3, peak)
 
     def _down(self, index: int, log2: int, axis: int) -> tuple[tuple[int, int], ...]:
         return downward(index, log2, self.sites[axis] and not self.keeps_blocks)
@@ -404,10 +424,17 @@ def _apply(affine: Affine, codes: Sequence[str]) -> str:
         terms = [f"(i64){weight} * (i64)({code})" for weight, code in pairs if weight]
         return f"(({' + '.join(terms)} + (i64){affine.bias}) >> {affine.fraction})"
     # Unsigned, whose parts may wrap: the sum does not.
+    if affine.fraction == 0:
+        ((weight, code),) = pairs
+        return f"({weight} * (i32)({code}) + {affine.bias})"
     terms = [f"{weight % (1 << 32)}u * (u32)({code})" for weight, code in pairs if weight]
     return f"((i32)({' + '.join(terms)} + {affine.bias % (1 << 32)}u) >> {affine.fraction})"
 
 
-def _clipped(affine: Affine, codes: Sequence[str], peak: int) -> str:
+def _clipped(affine: Affine, codes: Sequence[str], highest: Sequence[int], peak: int) -> str:
+    """Return what codes of 0 to ``highest`` become, clipped if that can leave 0 to ``peak``."""
+    low, high = affine.reaches(highest)
+    if low >= 0 and high <= peak:
+        return f"(i32){_apply(affine, codes)}"
     name = "wide_clip" if affine.wide else "narrow_clip"
     return f"{name}({_apply(affine, codes)}, {peak})"

@@ -7,8 +7,8 @@
  *     DEVICE pixel halve(pixel p, i32 x, i32 y, i32 amount) { ... return p; }
  *
  * Red, green, blue and alpha are R'G'B' codes of 0 to WHITE, whatever the picture's format, matrix,
- * range and depth; alpha is WHITE where the picture has none. What is returned outside that range is
- * clipped.
+ * range and depth; alpha is WHITE where the picture has none. Kernels of the package return codes of
+ * that range; what those of people's own files return is clipped to it.
  */
 #define WHITE 65535
 
@@ -24,11 +24,11 @@ DEVICE i32 scale(i32 value, i32 factor) {
 
 DEVICE i32 clip(i32 value) { return CLAMP(value, 0, WHITE); }
 
+/* The pixel with red, green and blue clipped. */
 DEVICE pixel clipped(pixel p) {
     p.r = clip(p.r);
     p.g = clip(p.g);
     p.b = clip(p.b);
-    p.a = clip(p.a);
     return p;
 }
 

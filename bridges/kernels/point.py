@@ -97,9 +97,14 @@ def _check_model(info: FrameInfo) -> None:
         yuv_matrix(info)
 
 
-def note(kernel: Kernel, info: FrameInfo, /, **_values: Any) -> str:
-    """Return what is assumed of an untagged picture."""
-    return yuv_matrix(info)[1] if info.format.model is ColourModel.YUV else ""
+def note(kernel: Kernel, info: FrameInfo, /, **values: Any) -> str:
+    """Return what is assumed of an untagged picture, and what the kernel says itself."""
+    said = [yuv_matrix(info)[1]] if info.format.model is ColourModel.YUV else []
+    if kernel.prepare:
+        module: Any = importlib.import_module(f"bridges.kernels.{kernel.prepare}")
+        if hasattr(module, "note"):
+            said.append(module.note(kernel, info, **values))
+    return "; ".join(filter(None, said))
 
 
 def written(_kernel: Kernel, target: FrameInfo, /) -> tuple[int, ...]:
@@ -159,8 +164,16 @@ def launch_chain(
     stages, arguments, texts = [], [], []
     for link in links:
         given = _prepared(link)
-        stages.append(Stage(link.kernel.name, tuple(map(_type, given))))
-        arguments += [each if isinstance(each, np.integer) else Table(each) for each in given]
+        types = [
+            str(each) if is_usual else _type(each)
+            for each, is_usual in zip(given, _usual(link, len(given)), strict=True)
+        ]
+        stages.append(Stage(link.kernel.name, tuple(types), clips=bool(link.kernel.file)))
+        arguments += [
+            each if isinstance(each, np.integer) else Table(each)
+            for each, kind in zip(given, types, strict=True)
+            if kind == "i32" or kind.endswith("*")
+        ]
         text = _text(link.kernel)
         if text not in texts:
             texts.append(text)
@@ -191,6 +204,13 @@ def launch_chain(
     if whole_rows < rows and whole_columns:
         made.append(launch("edge", 0, whole_rows, whole_columns, 1))
     return tuple(made)
+
+
+def _usual(link: Link, count: int) -> list[bool]:
+    """Return which parameters have their defaults: these are compiled in, which makes them free."""
+    if link.kernel.prepare:
+        return [False] * count
+    return [link.values[each.name] == each.default for each in link.kernel.parameters]
 
 
 def _type(given: np.integer[Any] | npt.NDArray[Any]) -> str:
