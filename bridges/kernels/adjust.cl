@@ -2,9 +2,11 @@
  * param amount: float = 1 in [0, 1]   0 leaves the picture, 0.5 makes it gray, 1 inverts it
  */
 DEVICE pixel invert(pixel p, i32 x, i32 y, i32 amount) {
-    p.r = scale(p.r, 65536 - amount) + scale(WHITE - p.r, amount);
-    p.g = scale(p.g, 65536 - amount) + scale(WHITE - p.g, amount);
-    p.b = scale(p.b, 65536 - amount) + scale(WHITE - p.b, amount);
+    i32 factor = 65536 - 2 * amount;
+    i64 offset = (i64)WHITE * amount;
+    p.r = scale_add(p.r, factor, offset);
+    p.g = scale_add(p.g, factor, offset);
+    p.b = scale_add(p.b, factor, offset);
     return p;
 }
 
@@ -23,10 +25,10 @@ DEVICE pixel brightness(pixel p, i32 x, i32 y, i32 amount) {
  * param amount: float = 1 in [0, 8]   0 makes all of it middle gray, 1 leaves it
  */
 DEVICE pixel contrast(pixel p, i32 x, i32 y, i32 amount) {
-    i32 offset = (i32)(((i64)(65536 - amount) * WHITE + 65536) >> 17);
-    p.r = scale(p.r, amount) + offset;
-    p.g = scale(p.g, amount) + offset;
-    p.b = scale(p.b, amount) + offset;
+    i64 offset = ((i64)(65536 - amount) * WHITE) >> 1;
+    p.r = scale_add(p.r, amount, offset);
+    p.g = scale_add(p.g, amount, offset);
+    p.b = scale_add(p.b, amount, offset);
     return clipped(p);
 }
 
@@ -35,10 +37,10 @@ DEVICE pixel contrast(pixel p, i32 x, i32 y, i32 amount) {
  * prepare adjust
  */
 DEVICE pixel saturation(pixel p, i32 x, i32 y, i32 amount, i32 red, i32 green, i32 blue) {
-    u32 sum = (u32)red * (u32)p.r + (u32)green * (u32)p.g + (u32)blue * (u32)p.b;
-    i32 luma = (i32)((sum + 32768u) >> 16);
-    p.r = scale(p.r, amount) + scale(luma, 65536 - amount);
-    p.g = scale(p.g, amount) + scale(luma, 65536 - amount);
-    p.b = scale(p.b, amount) + scale(luma, 65536 - amount);
+    u32 luma = (u32)red * (u32)p.r + (u32)green * (u32)p.g + (u32)blue * (u32)p.b;
+    i64 rest = ((i64)luma * (65536 - amount)) >> 16;
+    p.r = scale_add(p.r, amount, rest);
+    p.g = scale_add(p.g, amount, rest);
+    p.b = scale_add(p.b, amount, rest);
     return clipped(p);
 }

@@ -135,6 +135,8 @@ class _Glue:
         self.source, self.target, self.stages, self.whole = source, target, stages, whole
         self.planes = planes
         self.peak = (1 << source.format.bits) - 1
+        self.chroma_made: set[tuple[int, int]] = set()
+        self.samples_made: set[str] = set()
         self.columns, self.rows = block_size(source, target)
         self.keeps_blocks = keeps_blocks(source, target, siting)
         self.sites = cosited(siting)
@@ -262,41 +264,80 @@ class _Glue:
             yield f"{pixel} = {stage.call(number, pixel, place)};"
 
     def _from_yuv(self, i: int, j: int) -> Iterator[str]:
+        """Make R, G and B, with what neighbours share made once: compilers do not find it."""
         log2 = _sampling(self.source)
-        bits = 0
-        if self.keeps_blocks or log2 == (0, 0):
-            affines = to_rgb(self.source)
-            chroma = [self._code("U", i, j), self._code("V", i, j)]
-        else:
+        bits, place = 0, (i >> log2[0], j >> log2[1])
+        if not self.keeps_blocks and log2 != (0, 0):
+            place = i, j
             bits = sum(
-                0 if each == 0 else each + (not on_pixel)
+                each + (not on_pixel)
                 for each, on_pixel in zip(log2, self.sites, strict=True)
+                if each
             )
-            affines = to_rgb(self.source, bits)
-            chroma = [self._interpolated(name, i, j) for name in "UV"]
-        codes = [self._code("Y", i, j), *chroma]
+        affines = to_rgb(self.source, bits)
+        kind = "i64" if affines[0].wide else "u32"
+        if place not in self.chroma_made:
+            self.chroma_made.add(place)
+            yield from self._chroma(i, j, place, affines, kind)
+        luma = _name("Y", i, j)
+        yield f"const {kind} {luma} = {_product(affines[0], 0, self._code('Y', i, j))};"
         highest = [self.peak, self.peak << bits, self.peak << bits]
-        variables = [_name(name, i, j) for name in "YUV"]
-        for variable, code in zip(variables, codes, strict=True):
-            yield f"const i32 {variable} = (i32)({code});"
         for name, affine in zip("RGB", affines, strict=True):
-            yield f"const i32 {_name(name, i, j)} = {_clipped(affine, variables, highest, WHITE)};"
+            total = f"({luma} + {_name('c' + name, *place)})"
+            value = f"({total if affine.wide else f'(i32){total}'} >> {affine.fraction})"
+            yield f"const i32 {_name(name, i, j)} = {_clip(value, affine, highest, WHITE)};"
+
+    def _chroma(
+        self, i: int, j: int, place: tuple[int, int], affines: Sequence[Affine], kind: str
+    ) -> Iterator[str]:
+        """Make what chroma and the bias add to R, G and B."""
+        interpolates = (
+            place == (i, j) and _sampling(self.source) != (0, 0) and not self.keeps_blocks
+        )
+        names = []
+        for name in "UV":
+            names.append(_name(name, *place))
+            code = self._code(name, i, j)
+            if interpolates:
+                yield from self._samples(name, i, j)
+                code = self._interpolated(name, i, j)
+            yield f"const u32 {names[-1]} = {code};"
+        for name, affine in zip("RGB", affines, strict=True):
+            terms = [
+                _product(affine, k, variable)
+                for k, variable in enumerate(names, 1)
+                if affine.weights[k]
+            ]
+            bias = f"(i64){affine.bias}" if affine.wide else f"{affine.bias % (1 << 32)}u"
+            yield f"const {kind} {_name('c' + name, *place)} = {' + '.join([*terms, bias])};"
+
+    def _taps(self, name: str, i: int, j: int) -> list[tuple[int, int, int]]:
+        """Return the samples that make a pixel's chroma: column and row in the block, weight."""
+        view = self.input[name]
+        return [
+            (column, row, weight * row_weight)
+            for row, row_weight in upward(j, view.log2_height, self.sites[1])
+            for column, weight in upward(i, view.log2_width, self.sites[0])
+        ]
 
     def _interpolated(self, name: str, i: int, j: int) -> str:
+        return " + ".join(
+            f"{weight} * {_name('s' + name, column, row)}"
+            for column, row, weight in self._taps(name, i, j)
+        )
+
+    def _samples(self, name: str, i: int, j: int) -> Iterator[str]:
         view = self.input[name]
-        across = upward(i, view.log2_width, self.sites[0])
-        down = upward(j, view.log2_height, self.sites[1])
-        terms = []
-        for row, row_weight in down:
-            for column, weight in across:
-                columns = self.columns >> view.log2_width
-                rows = self.rows >> view.log2_height
-                size = f"(((size_t)width + {(1 << view.log2_width) - 1}) >> {view.log2_width})"
-                at_x = self._near(f"x * {columns}", column, columns, size)
-                size = f"(((size_t)height + {(1 << view.log2_height) - 1}) >> {view.log2_height})"
-                at_y = self._near(f"y * {rows}", row, rows, size)
-                terms.append(f"{weight * row_weight} * {self._sample(view, name, at_x, at_y)}")
-        return " + ".join(terms)
+        columns, rows = self.columns >> view.log2_width, self.rows >> view.log2_height
+        width = f"(((size_t)width + {(1 << view.log2_width) - 1}) >> {view.log2_width})"
+        height = f"(((size_t)height + {(1 << view.log2_height) - 1}) >> {view.log2_height})"
+        for column, row, _ in self._taps(name, i, j):
+            variable = _name("s" + name, column, row)
+            if variable not in self.samples_made:
+                self.samples_made.add(variable)
+                at_x = self._near(f"x * {columns}", column, columns, width)
+                at_y = self._near(f"y * {rows}", row, rows, height)
+                yield f"const u32 {variable} = {self._sample(view, name, at_x, at_y)};"
 
     def _near(self, start: str, k: int, count: int, size: str) -> str:
         if k < 0:
@@ -418,23 +459,30 @@ def _widest(nbytes: int) -> tuple[str, int]:
     return ("u32", 4) if nbytes % 4 == 0 else ("u16", 2) if nbytes % 2 == 0 else ("u8", 1)
 
 
-def _apply(affine: Affine, codes: Sequence[str]) -> str:
-    pairs = zip(affine.weights, codes, strict=True)
+def _product(affine: Affine, index: int, code: str) -> str:
+    weight = affine.weights[index]
     if affine.wide:
-        terms = [f"(i64){weight} * (i64)({code})" for weight, code in pairs if weight]
-        return f"(({' + '.join(terms)} + (i64){affine.bias}) >> {affine.fraction})"
+        return f"(i64){weight} * (i64)({code})"
     # Unsigned, whose parts may wrap: the sum does not.
+    return f"{weight % (1 << 32)}u * (u32)({code})"
+
+
+def _apply(affine: Affine, codes: Sequence[str]) -> str:
     if affine.fraction == 0:
-        ((weight, code),) = pairs
-        return f"({weight} * (i32)({code}) + {affine.bias})"
-    terms = [f"{weight % (1 << 32)}u * (u32)({code})" for weight, code in pairs if weight]
+        return f"({affine.weights[0]} * (i32)({codes[0]}) + {affine.bias})"
+    terms = [_product(affine, k, code) for k, code in enumerate(codes) if affine.weights[k]]
+    if affine.wide:
+        return f"(({' + '.join(terms)} + (i64){affine.bias}) >> {affine.fraction})"
     return f"((i32)({' + '.join(terms)} + {affine.bias % (1 << 32)}u) >> {affine.fraction})"
 
 
 def _clipped(affine: Affine, codes: Sequence[str], highest: Sequence[int], peak: int) -> str:
-    """Return what codes of 0 to ``highest`` become, clipped if that can leave 0 to ``peak``."""
+    """Return what codes of 0 to ``highest`` become, clipped to 0 to ``peak`` if need be."""
+    return _clip(_apply(affine, codes), affine, highest, peak)
+
+
+def _clip(value: str, affine: Affine, highest: Sequence[int], peak: int) -> str:
     low, high = affine.reaches(highest)
     if low >= 0 and high <= peak:
-        return f"(i32){_apply(affine, codes)}"
-    name = "wide_clip" if affine.wide else "narrow_clip"
-    return f"{name}({_apply(affine, codes)}, {peak})"
+        return f"(i32){value}"
+    return f"{'wide_clip' if affine.wide else 'narrow_clip'}({value}, {peak})"

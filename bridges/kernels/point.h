@@ -22,6 +22,12 @@ DEVICE i32 scale(i32 value, i32 factor) {
            (i32)(((u32)value * (u32)(factor & 65535) + 32768u) >> 16);
 }
 
+/* value * factor + offset, rounded half up once: factor and offset in 16.16. */
+DEVICE i32 scale_add(i32 value, i32 factor, i64 offset) {
+    return value * (factor >> 16) + (i32)(offset >> 16) +
+           (i32)(((u32)value * (u32)(factor & 65535) + (u32)(offset & 65535) + 32768u) >> 16);
+}
+
 DEVICE i32 clip(i32 value) { return CLAMP(value, 0, WHITE); }
 
 /* The pixel with red, green and blue clipped. */

@@ -11,18 +11,18 @@ import numpy as np
 from bridges.kernels.colour import WHITE
 from bridges.kernels.reference.pixels import Channel, Pixels
 
-__all__ = ["brightness", "contrast", "invert", "saturation", "scale"]
+__all__ = ["brightness", "contrast", "invert", "saturation", "scale_add"]
 
 
-def scale(value: Channel, factor: int) -> Channel:
-    """Return ``value * factor`` for a factor in 16.16 fixed point, rounded half up."""
-    return (value * int(factor) + 32768) >> 16
+def scale_add(value: Channel, factor: int, offset: int | Channel) -> Channel:
+    """Return ``value * factor + offset``, both in 16.16 fixed point, rounded half up."""
+    return np.asarray((value * factor + offset + 32768) >> 16, np.int64)
 
 
 def invert(p: Pixels, _x: Any, _y: Any, amount: np.int32) -> Pixels:
     """Return ``(1 - amount) * c + amount * (1 - c)`` of each signal."""
-    rest = 65536 - int(amount)
-    return p.map(lambda c: scale(c, rest) + scale(WHITE - c, int(amount)))
+    factor, offset = 65536 - 2 * int(amount), WHITE * int(amount)
+    return p.map(lambda c: scale_add(c, factor, offset))
 
 
 def brightness(p: Pixels, _x: Any, _y: Any, amount: np.int32) -> Pixels:
@@ -33,14 +33,14 @@ def brightness(p: Pixels, _x: Any, _y: Any, amount: np.int32) -> Pixels:
 
 def contrast(p: Pixels, _x: Any, _y: Any, amount: np.int32) -> Pixels:
     """Return ``(c - 1/2) * amount + 1/2`` of each signal."""
-    offset = ((65536 - int(amount)) * WHITE + 65536) >> 17
-    return p.map(lambda c: scale(c, int(amount)) + offset)
+    offset = ((65536 - int(amount)) * WHITE) >> 1
+    return p.map(lambda c: scale_add(c, int(amount), offset))
 
 
 def saturation(
     p: Pixels, _x: Any, _y: Any, amount: np.int32, red: np.int32, green: np.int32, blue: np.int32
 ) -> Pixels:
     """Return ``Y' + (c - Y') * amount`` of each signal, Y' being the luma of the pixel."""
-    luma = (int(red) * p.r + int(green) * p.g + int(blue) * p.b + 32768) >> 16
-    rest = scale(luma, 65536 - int(amount))
-    return p.map(lambda c: scale(c, int(amount)) + rest)
+    luma = int(red) * p.r + int(green) * p.g + int(blue) * p.b
+    rest = (luma * (65536 - int(amount))) >> 16
+    return p.map(lambda c: scale_add(c, int(amount), rest))
