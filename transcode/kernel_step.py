@@ -181,7 +181,9 @@ class KernelStep:
         set_info(result, replace(carrier, pts=frame.pts, time_base=frame.time_base))
         aspect = sample_aspect_ratio(frame)
         if aspect is not None:
-            set_sample_aspect_ratio(result, self._kernel.aspect(source, carrier, aspect))
+            set_sample_aspect_ratio(
+                result, self._kernel.aspect(source, carrier, aspect, self._parameters)
+            )
 
     def _place_for(self, info: FrameInfo) -> FrameInfo:
         """Return what the result is, and have a pool for it; both change with the frames' form."""

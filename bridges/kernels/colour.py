@@ -29,6 +29,10 @@ _NARROW_BITS = 12
 """Up to this depth, sums fit 32 bits with an error below a hundredth of a code."""
 
 
+_HDR_TRANSFERS = (16, 18)
+"""PQ and HLG (ITU-T H.273 table 3), which ITU-R BT.2100 has with the matrix of BT.2020 alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Affine:
     """``(sum(weight * code) + bias) >> fraction``.
@@ -95,6 +99,8 @@ def yuv_matrix(info: FrameInfo) -> tuple[Matrix, str]:
             "weights alone; convert it first, for example with --vf scale=out_color_matrix=bt709"
         )
     assumed = by_primaries(info.colour.primaries) or assumed_matrix(info)
+    if info.colour.transfer in _HDR_TRANSFERS and info.colour.primaries == 2:
+        assumed = Matrix.BT2020_NCL
     return assumed, f"untagged YUV taken as {WEIGHTS[assumed][1]}"
 
 

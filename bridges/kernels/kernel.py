@@ -233,13 +233,19 @@ class Kernel:
         """Whether a picture may be its own target."""
         return self.recipe.in_place(self, source, target)
 
-    def aspect(self, source: FrameInfo, target: FrameInfo, ratio: Fraction) -> Fraction:
+    def aspect(
+        self,
+        source: FrameInfo,
+        target: FrameInfo,
+        ratio: Fraction,
+        values: Mapping[str, Value] = MappingProxyType({}),
+    ) -> Fraction:
         """Return the width over height of the result's pixels, from that of the source's.
 
         It stays what it is, but where the kernel's family says otherwise.
         """
         change = getattr(self.recipe, "aspect", None)
-        return ratio if change is None else Fraction(change(self, source, target, ratio))
+        return ratio if change is None else Fraction(change(self, source, target, ratio, **values))
 
     def launches(
         self,

@@ -11,6 +11,7 @@
  *   ITEM(d), GROUP(d)     which item of its group this is, and which group
  *   BARRIER               all items of a group wait here for each other
  *   ATOMIC_ADD(p, v)      adds to a u32 in GLOBAL memory
+ *   LEADING_ZEROS(v)      how many bits of a u32 are 0 above its highest 1; 32 of 0
  *   OUTSIDE(...)          whether this item is beyond the grid: CUDA's grids are of whole blocks
  *   u8 u16 u32 i32 i64 u64
  *
@@ -27,6 +28,7 @@
 #define GROUP(dimension) get_group_id(dimension)
 #define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
 #define ATOMIC_ADD(pointer, value) atomic_add(pointer, value)
+#define LEADING_ZEROS(value) clz((u32)(value))
 #define OUTSIDE(x, columns, y, rows) 0
 typedef uchar u8;
 typedef ushort u16;
@@ -50,6 +52,7 @@ typedef ulong u64;
 #define GROUP(dimension) GROUP_##dimension
 #define BARRIER __syncthreads()
 #define ATOMIC_ADD(pointer, value) atomicAdd(pointer, value)
+#define LEADING_ZEROS(value) ((u32)__clz((int)(value)))
 #define OUTSIDE(x, columns, y, rows) ((x) >= (size_t)(columns) || (y) >= (size_t)(rows))
 typedef unsigned char u8;
 typedef unsigned short u16;

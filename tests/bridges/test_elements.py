@@ -18,6 +18,7 @@ from bridges.element_table import create_element
 from bridges.errors import ElementError, FormatError, MediaError, NoRouteError
 from bridges.formats import pixel_format
 from bridges.frame import AudioFrame
+from bridges.kernels import get
 from bridges.kernels.reference import rgb_to_grayscale
 from bridges.media import AudioInfo, DataType
 from bridges.metadata import ObjectId
@@ -196,6 +197,31 @@ class TestKernel:
         monkeypatch.undo()
         with kernel.process(frame) as result:
             assert result.tensors[0].handle("data") == place
+
+    def test_the_result_before_is_kept_however_soon_it_is_closed(self):
+        kernel = get("denoise")
+        arrays = noise(4)
+        info = host_frame(arrays[0]).info
+        expected = arrays[0]
+        with create_element("kernel", [CPUContext()], call="denoise") as denoise:
+            for array in arrays:
+                out = np.zeros_like(array)
+                kernel.compute([array, expected], info, info, [out], kernel.check({}))
+                expected = out
+                with host_frame(array) as frame, denoise.process(frame) as result:
+                    assert np.array_equal(result.tensors[0].handle("array"), expected)
+
+    def test_a_kernel_that_makes_numbers(self):
+        (array,) = noise(1)
+        with (
+            create_element("kernel", [CPUContext()], call="histogram") as histogram,
+            host_frame(array) as frame,
+            histogram.process(frame) as result,
+        ):
+            counts = result.tensors[0].handle("array")
+        for channel in range(3):
+            expected = np.bincount(array[..., channel].ravel(), minlength=256)
+            assert np.array_equal(counts[channel], expected)
 
     def test_other_memory_is_refused(self, opencl):
         kernel = create_element("kernel", [opencl], call="rgb_to_grayscale")

@@ -1,0 +1,184 @@
+"""Temporal denoising: each sample is drawn to that of the previous result, if it differs little.
+
+With ``d`` what a sample differs from the same one of the previous result, and ``a = |d|``,
+
+    out = previous + d * k(a),  k(a) = 1 - strength * max(0, 1 - a / threshold)
+
+is a recursive average whose share of the new picture grows from ``1 - strength``, where there is
+but noise, to 1, where there is motion: the motion-adaptive recursive filter of Dubois and Sabri
+("Noise Reduction in Image Sequences Using Motion-Compensated Temporal Filtering", IEEE Trans.
+Commun. 32(7), 1984) without motion compensation, and with a straight line as its
+curve. Noise that is small beside the threshold is left with ``(1 - strength) / (1 + strength)`` of
+its variance. No sample is changed by more than ``strength * threshold / 4``, the largest value of
+``a * (1 - k(a))``: that is the most of a ghost that anything in motion can leave behind.
+
+Alpha and padding are copied.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bridges.errors import FormatError
+from bridges.formats import PixelFormat
+from bridges.frame import FrameInfo
+from bridges.kernels.launch import Launch, Plane
+from bridges.kernels.recipe import Planes
+
+if TYPE_CHECKING:
+    from bridges.kernels.kernel import Kernel
+
+__all__ = [
+    "Curve",
+    "compute",
+    "copied",
+    "curve",
+    "in_place",
+    "launches",
+    "note",
+    "output",
+    "written",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """``strength * (1 - a / threshold) = max(all - min(a, most) * each, 0) / 2**30``.
+
+    Attributes
+    ----------
+    most : int
+        The first difference from which on nothing is taken away, in codes.
+    all, each : int
+        Both with 30 bits of fraction; every product fits a signed 32-bit integer.
+    """
+
+    most: int
+    all: int
+    each: int
+
+
+def curve(layout: PixelFormat, strength: float, threshold: float) -> Curve:
+    """Return the integers of the parameters, for the depth of a format."""
+    codes = threshold * 2 ** (layout.bits - 8)
+    return Curve(ceil(codes), round(strength * 2**30), round(strength / codes * 2**30))
+
+
+def copied(layout: PixelFormat, plane: int) -> int:
+    """Return which sample of a plane's pixels is alpha or padding; their number if none is."""
+    names = layout.planes[plane].channels
+    return next((k for k, name in enumerate(names) if name in "AX"), len(names))
+
+
+def note(_kernel: "Kernel", _info: FrameInfo, /, **_values: float) -> str:
+    """Return nothing: denoising assumes nothing of a picture."""
+    return ""
+
+
+def output(_kernel: "Kernel", info: FrameInfo, /, **_values: float) -> FrameInfo:
+    """Return what it makes of a picture: one of the same form."""
+    return info
+
+
+def written(_kernel: "Kernel", target: FrameInfo, /) -> tuple[int, ...]:
+    """Return all planes."""
+    return tuple(range(len(target.format.planes)))
+
+
+def in_place(_kernel: "Kernel", source: FrameInfo, target: FrameInfo, /) -> bool:
+    """Whether a picture may be its own target: no sample is read for another."""
+    return source.format is target.format
+
+
+def _check_forms(source: FrameInfo, target: FrameInfo) -> None:
+    forms = [(info.format.name, info.is_full_range) for info in (source, target)]
+    if forms[0] != forms[1]:
+        names = [f"{name} of {'full' if full else 'limited'} range" for name, full in forms]
+        raise FormatError(f"denoise makes {names[0]} of it, not {names[1]}; convert its result")
+
+
+def launches(
+    kernel: "Kernel",
+    source: FrameInfo,
+    target: FrameInfo,
+    aligned: bool,
+    /,
+    strength: float,
+    threshold: float,
+) -> tuple[Launch, ...]:
+    """Return how the portable source is compiled and called.
+
+    Raises
+    ------
+    FormatError
+        The target's format or range is not the source's.
+    """
+    _check_forms(source, target)
+    layout = source.format
+    numbers = curve(layout, strength, threshold)
+    made = []
+    for index, plane in enumerate(source.planes):
+        rows, samples = plane.shape[0], prod(plane.shape[1:])
+        for width, first, items in _parts(8 // plane.dtype.itemsize, samples, aligned):
+            macros = {
+                "BYTES": plane.dtype.itemsize,
+                "SHIFT": layout.shift,
+                "BITS": layout.bits,
+                "SAMPLES": width,
+                "STEP": len(layout.planes[index].channels),
+                "COPIED": copied(layout, index),
+            }
+            scalars = (
+                *map(np.uint32, (first, items, rows)),
+                *map(np.int32, (numbers.most, numbers.all, numbers.each)),
+            )
+            pictures = (Plane("target", index), Plane("source", index), Plane("previous", index))
+            made.append(
+                Launch(
+                    kernel.source,
+                    "denoise",
+                    (*pictures, *scalars),
+                    (items, rows),
+                    tuple(macros.items()),
+                )
+            )
+    return tuple(made)
+
+
+def _parts(width: int, samples: int, aligned: bool) -> Iterator[tuple[int, int, int]]:
+    """Return samples of an item, the first item and how many of them, for one row."""
+    items = samples // width if aligned else 0
+    if items:
+        yield width, 0, items
+    if items * width < samples:
+        yield 1, items * width, samples - items * width
+
+
+def compute(
+    _kernel: "Kernel",
+    planes: Planes,
+    source: FrameInfo,
+    target: FrameInfo,
+    out: Planes,
+    /,
+    strength: float,
+    threshold: float,
+) -> None:
+    """Fill all planes by the reference.
+
+    Raises
+    ------
+    FormatError
+        The target's format or range is not the source's.
+    """
+    from bridges.kernels import reference
+
+    _check_forms(source, target)
+    half = len(planes) // 2
+    for index, plane in enumerate(out):
+        plane[...] = reference.denoise(
+            planes[index], planes[half + index], source.format, index, strength, threshold
+        )
