@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MODULES = [*(ROOT / "bridges" / "kernels" / "spirv_modules").iterdir()]
 PACKAGES = {"bridges", "cli", "transcode", "xma_plugins"}
 
 
@@ -45,6 +46,9 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path):
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     assert "bridges/kernels/rgb_to_grayscale.cl" in names
     assert "bridges/kernels/prelude.h" in names
+    modules = {f"bridges/kernels/{path.parent.name}/{path.name}" for path in MODULES}
+    assert modules
+    assert modules <= set(names)
 
 
 def test_the_wheel_runs_from_an_empty_folder(site: Path, tmp_path: Path, sample: Path):

@@ -1,9 +1,9 @@
 """Choosing where kernels run. Nothing falls back silently."""
 
-import contextlib
 from dataclasses import dataclass, replace
 
 from bridges.backends.probe import open_context
+from bridges.context import Context
 from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError, NoRouteError
 from bridges.kernels import Runtime, create_runtime
@@ -37,14 +37,14 @@ def choose_runtime(device: str) -> ChosenRuntime:
         ``"auto"`` takes the best OpenCL device, a GPU before a CPU, or else NumPy on the host;
         ``"cpu"`` is NumPy; ``"opencl[:platform[:device]]"``, ``"sycl[:filter]"`` and
         ``"cuda[:n]"`` are that device and no other. Of the SYCL devices that a filter leaves, the
-        best whose driver compiles kernels is taken.
+        best whose driver takes kernels is chosen, by OpenCL where it has that driver too.
 
     Raises
     ------
     DeviceNotFoundError
         The device is not on this machine, or kernels cannot run on its kind yet.
     NoRouteError
-        The driver that was named for the device compiles no kernels.
+        The driver that was named for the device takes no kernels.
     """
     name = DeviceName.parse(device)
     if name.kind == "cpu":
@@ -76,22 +76,47 @@ def _opencl(selector: str, why: str) -> ChosenRuntime:
 
 
 def _named(name: DeviceName, memory_type: MemoryType) -> ChosenRuntime:
-    runtime = create_runtime(open_context(memory_type, name.selector))
+    return _run_on(name, open_context(memory_type, name.selector))
+
+
+def _run_on(name: DeviceName, context: Context) -> ChosenRuntime:
+    runtime = create_runtime(context)
     return ChosenRuntime(runtime, f"{name.kind}: {runtime.name.partition(': ')[2]}")
 
 
 def _sycl(name: DeviceName) -> ChosenRuntime:
+    context = open_context(MemoryType.SYCL, name.selector)
+    by_opencl = _by_opencl(name, context)
+    if by_opencl:
+        context.close()
+        chosen = _named(replace(name, selector=by_opencl), MemoryType.SYCL)
+        return replace(chosen, description=f"{chosen.description}, of its drivers the tried one")
     try:
-        return _named(name, MemoryType.SYCL)
-    except NoRouteError:
-        # Level Zero comes first where a device has both drivers, and compiles no kernels.
-        by_opencl = replace(name, selector=f"opencl:{name.selector}")
-        chosen = None
-        with contextlib.suppress(DeviceNotFoundError):
-            chosen = _named(by_opencl, MemoryType.SYCL)
-        if chosen is None:
-            raise
-    return replace(chosen, description=f"{chosen.description}, the best that compiles kernels")
+        return _run_on(name, context)
+    except NoRouteError as refusal:
+        # A driver that takes no kernels may come first, such as CUDA's.
+        try:
+            chosen = _named(replace(name, selector=f"opencl:{name.selector}"), MemoryType.SYCL)
+        except DeviceNotFoundError:
+            raise refusal from None
+    return replace(chosen, description=f"{chosen.description}, the best that takes kernels")
+
+
+def _by_opencl(name: DeviceName, context: Context) -> str:
+    """Return what names a device of Level Zero by its OpenCL driver; empty where that is not due.
+
+    Level Zero's driver is taken where the user names it, and where the device has no other: no
+    kernel of this project was run by it yet.
+    """
+    from bridges.backends.sycl import SyclContext, devices
+
+    assert isinstance(context, SyclContext)
+    device = context.device
+    if device.backend != "level_zero" or device.backend in name.selector.lower():
+        return ""
+    twin = replace(device, backend="opencl")
+    names = {other.selector: other.name for other in devices()}
+    return twin.selector if names.get(twin.selector) == twin.name else ""
 
 
 def _numpy(why: str) -> ChosenRuntime:

@@ -1,6 +1,6 @@
-"""Kernels on SYCL devices that OpenCL drives: they are compiled from the portable source itself.
+"""Kernels on SYCL devices: OpenCL compiles the portable source itself, Level Zero takes its SPIR-V.
 
-Level Zero takes SPIR-V alone, and CUDA its own code.
+CUDA takes its own code alone.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from bridges.backends.sycl import SyclContext, sycl_errors
 from bridges.context import Context
 from bridges.errors import KernelError, NoRouteError
 from bridges.frame import Frame, MediaFrame
+from bridges.kernels import spirv
 from bridges.kernels.code_cache import portable_source
 from bridges.kernels.entries import EntryPoints
 from bridges.kernels.frames import previous_for
@@ -63,23 +64,27 @@ class SyclRuntime:
     ----------
     context : SyclContext
         The device.
+    takes_spirv : bool, optional
+        Whether the driver is given SPIR-V, and not the source. By default it is where it takes
+        nothing else; OpenCL drivers mostly take both.
 
     Raises
     ------
     NoRouteError
-        The device is not driven by OpenCL.
+        The device is driven by neither OpenCL nor Level Zero.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, takes_spirv: bool | None = None) -> None:
         assert isinstance(context, SyclContext)
         device = context.device
-        if device.backend != "opencl":
+        if device.backend not in ("opencl", "level_zero"):
             raise NoRouteError(
                 f"no runtime runs kernels on {device.selector} {device.name}: {device.backend} "
-                "does not compile their source; name the device by its OpenCL driver, as "
+                "takes neither their source nor SPIR-V; name the device by its OpenCL driver, as "
                 f"sycl:opencl:{device.kind}, or use another kind of device"
             )
         self.context: Context = context
+        self._takes_spirv = device.backend == "level_zero" if takes_spirv is None else takes_spirv
         self.name = f"SYCL: {device.name} ({device.selector})"
         self._device = context
         self._planner = Planner(MemoryType.SYCL, self.name)
@@ -119,6 +124,8 @@ class SyclRuntime:
         self._device.queue.memcpy(tensor.handle("usm_memory"), content, content.nbytes)
 
     def _build(self, kernel: Kernel, launch: Launch) -> Any:
+        if self._takes_spirv:
+            return self._build_spirv(kernel, launch)
         source = portable_source(launch)
         options = ["-cl-std=CL1.2", *(f"-D{name}={value}" for name, value in launch.macros)]
         queue = self._device.queue
@@ -127,6 +134,17 @@ class SyclRuntime:
         except dpctl.program.SyclProgramCompilationError as error:
             said = _complaint(queue, source, options)
             raise KernelError(f"kernel {kernel.name} does not compile: {said}") from error
+
+    def _build_spirv(self, kernel: Kernel, launch: Launch) -> Any:
+        module = spirv.build(kernel, launch)
+        try:
+            return dpctl.program.create_program_from_spirv(self._device.queue, module)
+        except dpctl.program.SyclProgramCompilationError as error:
+            raise KernelError(
+                f"the driver of {self.name} refuses the SPIR-V of kernel {kernel.name}, which is "
+                f"kept as {spirv.module_key(launch)}; name the device by its OpenCL driver, or "
+                "use another kind of device"
+            ) from error
 
 
 def _scalars(step: Step) -> list[Any]:
@@ -146,10 +164,9 @@ def _complaint(queue: Any, source: str, options: list[str]) -> str:
     devices()
     import pyopencl as cl
 
+    from bridges.kernels.program import complaint_of
+
     # ``native_context`` retained it for us.
     context = cl.Context.from_int_ptr(native_context(queue.sycl_context), False)
-    try:
-        cl.Program(context, source).build(options, cache_dir=False)
-    except cl.Error as error:
-        return str(error)
-    return f"the OpenCL driver compiles it, and SYCL does not, with {' '.join(options)}"
+    said = complaint_of(context, source, options)
+    return said or f"the OpenCL driver compiles it, and SYCL does not, with {' '.join(options)}"

@@ -83,23 +83,52 @@ def test_a_device_that_is_not_there(clips, tmp_path):
 
 
 class TestLevelZero:
-    """It takes no kernels yet. No machine without such a GPU lists one: here one is pretended."""
+    """No machine without such a GPU lists one: here one is pretended, on OpenCL's driver."""
 
-    @pytest.fixture(autouse=True)
-    def _pretend(self, backend, monkeypatch):
+    @pytest.fixture
+    def pretend(self, backend, monkeypatch):
         from bridges.backends import sycl_devices
 
         (real, *_), passed_over = sycl_devices._found()
-        pretended = dataclasses.replace(real[0], backend="level_zero", kind="gpu", name="GPU")
-        listed = ((pretended, real[1]), real)
-        monkeypatch.setattr(sycl_devices, "_found", lambda: (listed, passed_over))
 
-    def test_where_any_driver_will_do_opencl_is_taken_and_said(self):
+        def pretend(*drivers):
+            made = [
+                (dataclasses.replace(real[0], backend=driver, kind="gpu", name="GPU"), real[1])
+                for driver in drivers
+            ]
+            monkeypatch.setattr(sycl_devices, "_found", lambda: ((*made, real), passed_over))
+
+        return pretend
+
+    @pytest.mark.parametrize("device", ["sycl", "sycl:gpu", "sycl:0"])
+    def test_a_device_with_both_drivers_is_run_by_opencl_which_is_said(self, pretend, device):
+        pretend("level_zero", "opencl")
+        chosen = choose_runtime(device)
+        assert chosen.runtime.context.device.selector == "opencl:gpu:0"
+        assert chosen.description.endswith("(opencl:gpu:0), of its drivers the tried one")
+
+    @pytest.mark.parametrize("device", ["sycl:level_zero", "sycl:LEVEL_ZERO:gpu:0"])
+    def test_unless_the_driver_is_named(self, pretend, device):
+        pretend("level_zero", "opencl")
+        assert choose_runtime(device).runtime.context.device.backend == "level_zero"
+
+    @pytest.mark.parametrize("device", ["sycl", "sycl:gpu"])
+    def test_a_device_without_another_driver_is_taken(self, pretend, device):
+        pretend("level_zero")
+        chosen = choose_runtime(device)
+        assert chosen.runtime.context.device.backend == "level_zero"
+        assert chosen.description == "sycl: GPU (level_zero:gpu:0)"
+
+    @pytest.mark.usefixtures("needs_opencl")
+    def test_kernels_are_those_of_opencl_bit_by_bit(self, pretend, sample, tmp_path):
+        pretend("level_zero")
+        report = compare(sample, tmp_path, duration=Fraction(1))
+        assert report.device == "sycl: GPU (level_zero:gpu:0)"
+
+    def test_drivers_that_take_no_kernels_are_passed_over(self, pretend):
+        pretend("cuda")
         chosen = choose_runtime("sycl")
         assert chosen.runtime.context.device.backend == "opencl"
-        assert chosen.description.endswith("(opencl:cpu:0), the best that compiles kernels")
-
-    @pytest.mark.parametrize("device", ["sycl:level_zero", "sycl:gpu", "sycl:level_zero:gpu:0"])
-    def test_by_its_name_it_is_refused(self, device):
-        with pytest.raises(NoRouteError, match=r"level_zero does not compile.*sycl:opencl:gpu"):
-            choose_runtime(device)
+        assert chosen.description.endswith("(opencl:cpu:0), the best that takes kernels")
+        with pytest.raises(NoRouteError, match=r"cuda takes neither.*sycl:opencl:gpu"):
+            choose_runtime("sycl:gpu")
