@@ -1,8 +1,8 @@
 """What each kernel costs on the processor, beside memcpy and the nearest thing that others have.
 
 The copy is of the picture that the kernel reads. Milliseconds per frame, medians of rounds in which
-all contestants take turns: with one frame again and again (``warm``), and with twelve that the cache
-does not hold (``rotating``). OpenCL and OpenCV get as many threads as the process has cores.
+all contestants take turns: with one frame again and again (``warm``), and with twelve that the
+cache does not hold (``rotating``). OpenCL and OpenCV get as many threads as the process has cores.
 
     python -m benchmarks.kernels [--only NAME] [--size 1080p] [--rounds 15] [--json FILE]
     taskset -c 0 python -m benchmarks.kernels ...      # one thread
@@ -240,8 +240,8 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case(("sharpen",), "gray", "cv2.GaussianBlur + addWeighted", sharpen_peer)
     yield Case(("sharpen",), "rgb24", "cv2.GaussianBlur + addWeighted", sharpen_peer)
     yield Case(("sobel",), "gray", "cv2.Sobel + magnitude", sobel_peer)
-    denoise = filters("hqdn3d=0:0:6:6", "yuv420p")
-    yield Case(("denoise",), "yuv420p", "libavfilter hqdn3d", denoise)
+    denoise = filters("atadenoise=s=5", "yuv420p")
+    yield Case(("denoise",), "yuv420p", "libavfilter atadenoise", denoise)
     yield Case(("tone_map(transfer=pq)",), "yuv420p10le", "none in PyAV's FFmpeg", None)
     yield Case(("histogram",), "gray", "cv2.calcHist", histogram_peer)
     yield Case(("statistics",), "gray", "cv2.minMaxLoc + mean", statistics_peer)
