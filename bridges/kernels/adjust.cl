@@ -37,10 +37,14 @@ DEVICE pixel contrast(pixel p, i32 x, i32 y, i32 amount) {
  * prepare adjust
  */
 DEVICE pixel saturation(pixel p, i32 x, i32 y, i32 amount, i32 red, i32 green, i32 blue) {
-    u32 luma = (u32)red * (u32)p.r + (u32)green * (u32)p.g + (u32)blue * (u32)p.b;
-    i64 rest = ((i64)luma * (65536 - amount)) >> 16;
-    p.r = scale_add(p.r, amount, rest);
-    p.g = scale_add(p.g, amount, rest);
-    p.b = scale_add(p.b, amount, rest);
+    /* In halves of 16 bits, as in scale_add: those of amount and rest add up to 65536 or to 0. */
+    i32 rest = 65536 - amount;
+    u32 sum = (u32)red * (u32)p.r + (u32)green * (u32)p.g + (u32)blue * (u32)p.b;
+    u32 luma = (sum + 32768u) >> 16, part = luma * (u32)(rest & 65535) + 32768u;
+    i32 high = amount >> 16, whole = (i32)luma * (rest >> 16);
+    u32 low = (u32)(amount & 65535);
+    p.r = p.r * high + whole + (i32)(((u32)p.r * low + part) >> 16);
+    p.g = p.g * high + whole + (i32)(((u32)p.g * low + part) >> 16);
+    p.b = p.b * high + whole + (i32)(((u32)p.b * low + part) >> 16);
     return clipped(p);
 }

@@ -15,6 +15,7 @@ from bridges.kernels.code_cache import (
     read_code,
     write_code,
 )
+from bridges.kernels.complaint import complaint
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.launch import Launch
 
@@ -60,7 +61,7 @@ def build(kernel: Kernel, launch: Launch, architecture: str) -> bytes:
     Raises
     ------
     KernelError
-        The source does not compile; the message holds the compiler's own.
+        The source does not compile; the message holds the compiler's first, with its line.
     DeviceNotFoundError
         NVRTC is not installed.
     """
@@ -77,9 +78,10 @@ def build(kernel: Kernel, launch: Launch, architecture: str) -> bytes:
 
 
 def _compile(source: str, name: str, macros: list[tuple[str, str]], architecture: str) -> bytes:
-    options = ProgramOptions(name=name, arch=architecture, define_macro=macros)
+    options = ProgramOptions(name=name, arch=architecture, define_macro=macros or None)
     try:
         program: Any = Program(source, "c++", options)
         return bytes(program.compile("cubin").code)
     except NVRTCError as error:
-        raise KernelError(f"kernel {name} does not compile: {error}") from error
+        said = complaint(str(error), source)
+        raise KernelError(f"kernel {name} does not compile: {said}") from error

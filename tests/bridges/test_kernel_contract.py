@@ -39,7 +39,8 @@ def check_case(runtime: Runtime, kernel: Kernel, info: FrameInfo, values, **layo
 
 def test_every_kernel_is_tried():
     assert set(CASES) == set(names())
-    assert all(callable(getattr(reference, name)) for name in names())
+    # Conversions are what lies around point kernels: reading and storing pixels is all they do.
+    assert all(hasattr(reference, name) or get(name).kind == "convert" for name in names())
 
 
 @pytest.mark.parametrize(("name", "values"), KERNELS, ids=str)

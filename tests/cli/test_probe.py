@@ -1,11 +1,10 @@
-"""``xtranscode probe``, ``devices`` and ``kernels``."""
+"""``xtranscode probe`` and ``devices``."""
 
 import json
 
 import pytest
 
 from bridges.backends.probe import probe_all
-from bridges.kernels import names
 
 
 def test_shows_a_real_file(invoke, sample):
@@ -91,46 +90,3 @@ def test_devices_as_json(invoke):
     assert [line["type"] for line in lines] == ["backend"] * (len(lines) - 1) + ["decoders"]
     assert {line["name"] for line in lines[:-1]} >= {"cpu", "ffmpeg", "opencl"}
     assert all(line["available"] or line["remedy"] for line in lines[:-1])
-
-
-def test_kernels_lists_them_all(invoke):
-    result = invoke("kernels")
-    assert [line.split()[0] for line in result.stdout.splitlines()] == list(names())
-
-
-def test_a_kernel_shows_its_formats(invoke):
-    output = invoke("kernels", "rgb_to_grayscale").stdout
-    assert output.startswith("kernel   rgb_to_grayscale: ")
-    assert "\nreads    gray " in output
-    assert "\nwrites   gray " in output
-
-
-def test_kernels_as_json(invoke):
-    (kernel,) = map(json.loads, invoke("kernels", "rgb_to_grayscale", "--json").stdout.splitlines())
-    assert kernel["name"] == "rgb_to_grayscale"
-    assert "rgb24" in kernel["reads"]
-
-
-def test_a_kernel_that_is_not_there(invoke):
-    result = invoke("kernels", "nosuch")
-    assert result.exit_code == 1
-    assert result.stderr.startswith("xtranscode: no kernel 'nosuch'; ")
-
-
-def test_a_parameter_is_shown_as_it_is_declared():
-    from bridges.kernels.kernel import parse
-    from cli.kernels import _details, _fields
-
-    kernel = parse(
-        "/* invert: the photographic negative.\n"
-        " * param amount: float = 1.0 in [0, 1]   strength\n"
-        " * param keep: bool = true\n"
-        " * reads gray\n"
-        " * writes gray\n"
-        " */\n"
-    )["invert"]
-    cells = list(_details(kernel).columns[1].cells)
-    assert cells[1:3] == ["amount: float = 1.0 in [0, 1]   strength", "keep: bool = true"]
-    amount, keep = _fields(kernel)["parameters"]
-    assert amount["range"] == [0.0, 1.0]
-    assert (keep["default"], keep["range"]) == (True, None)

@@ -41,6 +41,6 @@ def saturation(
     p: Pixels, _x: Any, _y: Any, amount: np.int32, red: np.int32, green: np.int32, blue: np.int32
 ) -> Pixels:
     """Return ``Y' + (c - Y') * amount`` of each signal, Y' being the luma of the pixel."""
-    luma = int(red) * p.r + int(green) * p.g + int(blue) * p.b
-    rest = (luma * (65536 - int(amount))) >> 16
+    luma = (int(red) * p.r + int(green) * p.g + int(blue) * p.b + 32768) >> 16
+    rest = luma * (65536 - int(amount))
     return p.map(lambda c: scale_add(c, int(amount), rest))

@@ -1,0 +1,160 @@
+"""Kernels of every family in a whole run: sizes, aspect, tags, chains, and results before."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from av.sidedata.sidedata import Type
+
+import transcode
+from bridges.backends.ffmpeg import frame_info
+from bridges.errors import FormatError, KernelError
+from bridges.kernels import get
+from tests.assets.picture import channel_of, luma_of
+from tests.transcode.output import frames_of, indices_of, seconds_of
+from transcode import VideoOptions
+
+LOSSLESS = VideoOptions(codec="ffv1")
+LOSSLESS_RGB = VideoOptions(codec="ffv1", pix_fmt="bgr0")
+
+pytestmark = pytest.mark.usefixtures("needs_opencl")
+
+
+@pytest.fixture
+def filtered(clips, tmp_path):
+    def run(name, *filters, target="out.mkv", **options):
+        options.setdefault("video", LOSSLESS)
+        path = tmp_path / target
+        return path, transcode.run(clips.path(name), path, filters=list(filters), **options)
+
+    return run
+
+
+def aspect_of(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].sample_aspect_ratio
+
+
+@pytest.mark.parametrize("device", ["opencl", "cpu"])
+def test_a_point_kernel_on_every_frame(filtered, clips, device):
+    path, report = filtered(
+        "raw_rgb24", "invert", device=device, video=VideoOptions(codec="ffv1", pix_fmt="bgr0")
+    )
+    results = frames_of(path)
+    for source, result in zip(frames_of(clips.path("raw_rgb24")), results, strict=True):
+        for channel in "rgb":
+            found = result.to_ndarray(format="rgb24")[..., "rgb".index(channel)]
+            assert np.array_equal(found, 255 - channel_of(source, channel))
+    assert report.frames == len(results)
+
+
+def test_a_chain_of_point_kernels_keeps_times_and_is_zero_copy(filtered, clips):
+    path, report = filtered("h264", "contrast(amount=0.9)", "brightness(amount=0.02)")
+    assert indices_of(path) == indices_of(clips.path("h264"))
+    assert seconds_of(path) == seconds_of(clips.path("h264"))
+    assert report.bytes_copied == 0
+    assert report.route == "FFmpeg > CPU > OpenCL > CPU > FFmpeg   zero-copy"
+
+
+def test_every_plane_is_written(filtered, clips):
+    path, _ = filtered("h264", "saturation(amount=0)")
+    for result in frames_of(path):
+        chroma = channel_of(result, "u"), channel_of(result, "v")
+        assert all((plane == 128).all() for plane in chroma)
+
+
+def test_resize_keeps_the_display_aspect(filtered, clips):
+    (source, *_) = frames_of(clips.path("anamorphic"))
+    width = source.width // 2
+    path, _ = filtered("anamorphic", f"resize(width={width}, height={source.height})")
+    (result, *_) = frames_of(path)
+    assert (result.width, result.height) == (width, source.height)
+    assert aspect_of(path) == Fraction(4, 3) * 2
+
+
+def test_a_quarter_turn_turns_the_pixels_too(filtered, clips):
+    (source, *_) = frames_of(clips.path("anamorphic"))
+    path, _ = filtered("anamorphic", "rotate(angle=90)")
+    (result, *_) = frames_of(path)
+    assert (result.width, result.height) == (source.height, source.width)
+    assert aspect_of(path) == Fraction(3, 4)
+    assert np.array_equal(luma_of(result), np.rot90(luma_of(source), -1))
+
+
+def test_kernels_of_several_families_follow_each_other(filtered, clips):
+    path, report = filtered(
+        "h264",
+        "crop(width=160, height=96)",
+        "invert",
+        "flip",
+        "resize(width=80, height=48)",
+        "rgb_to_grayscale",
+    )
+    results = frames_of(path)
+    assert {(frame.width, frame.height) for frame in results} == {(80, 48)}
+    assert len(results) == len(frames_of(clips.path("h264"))) == report.frames
+
+
+@pytest.mark.parametrize("device", ["opencl", "cpu"])
+def test_denoise_takes_the_result_of_the_frame_before(filtered, clips, device):
+    kernel = get("denoise")
+    path, _ = filtered("h264", "denoise(strength=0.9)", device=device)
+    values = kernel.check({"strength": 0.9})
+    before = None
+    for source, result in zip(frames_of(clips.path("h264")), frames_of(path), strict=True):
+        info = frame_info(source)
+        planes = [channel_of(source, channel) for channel in "yuv"]
+        out = [np.zeros_like(plane) for plane in planes]
+        kernel.compute([*planes, *(before or planes)], info, info, out, values)
+        for channel, expected in zip("yuv", out, strict=True):
+            assert np.array_equal(channel_of(result, channel), expected)
+        before = out
+
+
+def test_tone_mapping_tags_its_result(filtered, clips):
+    path, _ = filtered(
+        "hdr10", "tone_map", target="sdr.mp4", video=VideoOptions(preset="ultrafast")
+    )
+    (source, *_) = frames_of(clips.path("hdr10"))
+    assert source.color_trc == 16
+    for result in frames_of(path):
+        assert (result.color_primaries, result.color_trc, result.colorspace) == (1, 1, 1)
+        kinds = {entry.type for entry in result.side_data}
+        assert not kinds & {Type.MASTERING_DISPLAY_METADATA, Type.CONTENT_LIGHT_LEVEL}
+
+
+def test_tone_mapping_needs_hdr(filtered):
+    with pytest.raises(KernelError, match="transfer"):
+        filtered("h264", "tone_map")
+
+
+def test_kernels_that_make_numbers_are_refused(filtered):
+    with pytest.raises(FormatError, match="histogram makes numbers, not pictures"):
+        filtered("h264", "histogram")
+
+
+def test_a_kernel_of_a_file(filtered, clips, tmp_path):
+    file = tmp_path / "my own.cl"
+    file.write_text(
+        "/* keep_red: only red is left.\n"
+        " * param amount: float = 1 in [0, 1]\n"
+        " */\n"
+        "DEVICE pixel keep_red(pixel p, i32 x, i32 y, i32 amount) {\n"
+        "    p.g = scale(p.g, 65536 - amount);\n"
+        "    p.b = scale(p.b, 65536 - amount);\n"
+        "    return p;\n"
+        "}\n"
+    )
+    path, _ = filtered(
+        "raw_rgb24", f"{file}:keep_red(amount=1)", video=VideoOptions(codec="ffv1", pix_fmt="bgr0")
+    )
+    for source, result in zip(frames_of(clips.path("raw_rgb24")), frames_of(path), strict=True):
+        found = result.to_ndarray(format="rgb24")
+        assert np.array_equal(found[..., 0], channel_of(source, "r"))
+        assert not found[..., 1:].any()
+
+
+def test_a_notice_tells_what_was_assumed(filtered):
+    _, report = filtered("untagged", "invert")
+    assert any(notice.startswith("untagged YUV taken as BT.") for notice in report.notices)
