@@ -18,7 +18,7 @@ from fractions import Fraction
 from bridges.errors import FormatError
 from bridges.formats import ColourModel
 from bridges.frame import FrameInfo, Matrix, assumed_matrix
-from bridges.kernels.gray import WEIGHTS, by_primaries, weights_for
+from bridges.kernels.weights import WEIGHTS, by_primaries, weights_for
 
 __all__ = ["WHITE", "Affine", "alpha_from_rgb", "alpha_to_rgb", "from_rgb", "to_rgb", "yuv_matrix"]
 

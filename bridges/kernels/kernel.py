@@ -7,8 +7,8 @@ A source file holds one kernel or more. Each has a comment in the first column t
      * reads <patterns of pixel formats; all of them if left out>
      * writes <patterns of pixel formats; as it reads if left out>
      * previous <why it takes the result of the picture before>
-     * kind <module of bridges.kernels that makes it ready; point if left out>
-     * prepare <module of bridges.kernels that makes what a point kernel takes of its parameters>
+     * kind <module of bridges.kernels.families that makes it ready; point if left out>
+     * prepare <module of bridges.kernels.families that makes what a point kernel takes>
      *
      * Anything else is prose.
      */
@@ -150,13 +150,14 @@ class Kernel:
     source : str
         The text of the whole file, without the prelude.
     kind : str
-        The family: the module of `bridges.kernels` that makes it ready.
+        The family: ``point``, or the module of `bridges.kernels.families` that makes it ready.
     reads, writes : tuple of str
         Patterns of pixel formats.
     takes_previous : bool
         Whether it takes the result of the picture before as well.
     prepare : str
-        The module of `bridges.kernels` that makes what a point kernel takes of its parameters.
+        The module of `bridges.kernels.families` that makes what a point kernel takes of its
+        parameters; empty where it takes them as they are.
     file : str
         Where the source is from, for messages.
     line : int
@@ -308,7 +309,8 @@ class Kernel:
     @cached_property
     def recipe(self) -> Recipe:
         """The family that makes it ready."""
-        made: Any = importlib.import_module(f"bridges.kernels.{self.kind}")
+        folder = "bridges.kernels" if self.kind == "point" else "bridges.kernels.families"
+        made: Any = importlib.import_module(f"{folder}.{self.kind}")
         recipe: Recipe = made
         return recipe
 
@@ -430,12 +432,14 @@ def _formats(patterns: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
+def _sources() -> Any:
+    return resources.files("bridges.kernels.families")
+
+
 @functools.cache
 def _built_in() -> dict[str, str]:
     """Return the file of each kernel of the package."""
-    files = [
-        file for file in resources.files("bridges.kernels").iterdir() if file.name.endswith(".cl")
-    ]
+    files = [file for file in _sources().iterdir() if file.name.endswith(".cl")]
     return {
         head["name"]: file.name
         for file in files
@@ -462,5 +466,5 @@ def get(name: str) -> Kernel:
         close = difflib.get_close_matches(name, there, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise KernelError(f"no kernel {name!r}; {hint}there is {', '.join(there)}")
-    text = resources.files("bridges.kernels").joinpath(_built_in()[name]).read_text("utf-8")
+    text = _sources().joinpath(_built_in()[name]).read_text("utf-8")
     return parse(text)[name]

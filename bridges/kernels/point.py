@@ -67,12 +67,19 @@ def _prepared(link: Link) -> Prepared:
     their order: a float in 16.16 fixed point rounded to nearest, an int as it is, a bool as 0 or 1.
     """
     kernel, values = link.kernel, link.values
-    if kernel.prepare:
-        module: Any = importlib.import_module(f"bridges.kernels.{kernel.prepare}")
+    module = _preparing(kernel)
+    if module is not None:
         made: Prepared = module.prepare(kernel, link.info, **values)
         return made
     given = (values[each.name] for each in kernel.parameters)
     return tuple(fixed_point(each) if isinstance(each, float) else np.int32(each) for each in given)
+
+
+def _preparing(kernel: Kernel) -> Any:
+    """Return the module that a kernel names to prepare it; None where it names none."""
+    if not kernel.prepare:
+        return None
+    return importlib.import_module(f"bridges.kernels.families.{kernel.prepare}")
 
 
 def fixed_point(value: float) -> np.int32:
@@ -83,11 +90,10 @@ def fixed_point(value: float) -> np.int32:
 def output(kernel: Kernel, info: FrameInfo, /, **values: Any) -> FrameInfo:
     """Return a picture like the one that is read, but for what the kernel says of its colour."""
     _check_model(info)
-    if kernel.prepare:
-        module: Any = importlib.import_module(f"bridges.kernels.{kernel.prepare}")
-        if hasattr(module, "output"):
-            made: FrameInfo = module.output(kernel, info, **values)
-            return made
+    module = _preparing(kernel)
+    if hasattr(module, "output"):
+        made: FrameInfo = module.output(kernel, info, **values)
+        return made
     return info
 
 
@@ -100,10 +106,9 @@ def _check_model(info: FrameInfo) -> None:
 def note(kernel: Kernel, info: FrameInfo, /, **values: Any) -> str:
     """Return what is assumed of an untagged picture, and what the kernel says itself."""
     said = [yuv_matrix(info)[1]] if info.format.model is ColourModel.YUV else []
-    if kernel.prepare:
-        module: Any = importlib.import_module(f"bridges.kernels.{kernel.prepare}")
-        if hasattr(module, "note"):
-            said.append(module.note(kernel, info, **values))
+    module = _preparing(kernel)
+    if hasattr(module, "note"):
+        said.append(module.note(kernel, info, **values))
     return "; ".join(filter(None, said))
 
 

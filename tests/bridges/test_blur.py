@@ -11,7 +11,7 @@ from bridges import ColourRange, Matrix
 from bridges.errors import FormatError, KernelError
 from bridges.formats import pixel_format
 from bridges.kernels import get
-from bridges.kernels.blur import blur_for
+from bridges.kernels.families.blur import blur_for
 from bridges.kernels.reference import gaussian_blur, sharpen
 from bridges.kernels.views import views
 from tests.bridges.kernel_bench import check_kernel, target_for

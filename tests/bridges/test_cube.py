@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bridges.errors import KernelError
-from bridges.kernels.cube import read_cube
+from bridges.kernels.families.cube import read_cube
 from tests.bridges.kernel_files import write_cube
 
 ENTRIES = "0 0 0\n1 0 0\n0 1 0\n1 1 0\n0 0 1\n1 0 1\n0 1 1\n1 1 1\n"

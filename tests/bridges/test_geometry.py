@@ -9,7 +9,7 @@ from bridges import Matrix
 from bridges.errors import FormatError, KernelError
 from bridges.formats import PIXEL_FORMATS, pixel_format
 from bridges.kernels import get
-from bridges.kernels.solid import COLOURS, solid
+from bridges.kernels.families.solid import COLOURS, solid
 from tests.bridges.kernel_bench import check_kernel, expected_planes, target_for
 from tests.bridges.picture import RANGES, Picture, frame_info
 

@@ -9,8 +9,9 @@ from bridges import ColourRange, Matrix
 from bridges.errors import FormatError
 from bridges.formats import ColourModel, pixel_format
 from bridges.kernels import get
-from bridges.kernels.gray import coefficients, weights_for
+from bridges.kernels.families.gray import coefficients
 from bridges.kernels.reference import rgb_to_grayscale
+from bridges.kernels.weights import weights_for
 from tests.bridges.picture import RANGES, Picture, frame_info
 
 KERNEL = get("rgb_to_grayscale")

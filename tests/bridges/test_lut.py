@@ -189,7 +189,7 @@ def test_a_file_is_read_once_until_it_changes(numpy_runtime, tmp_path, monkeypat
         reads.append(path)
         return cube.read_cube(path)
 
-    monkeypatch.setattr("bridges.kernels.lut.read_cube", read)
+    monkeypatch.setattr("bridges.kernels.families.lut.read_cube", read)
     path = write_cube(tmp_path / "x.cube", np.full((2, 3), 0.25))
     picture = Picture.create(frame_info("rgb24", (4, 4)), seed=1)
     assert (made(numpy_runtime, picture, path).arrays[0] == 64).all()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridges import Matrix
 from bridges.errors import KernelError
 from bridges.kernels import Runtime, get
-from bridges.kernels.overlay import read_picture
+from bridges.kernels.families.overlay import read_picture
 from tests.bridges.kernel_bench import run_kernel
 from tests.bridges.kernel_files import write_picture
 from tests.bridges.picture import RANGES, Picture, frame_info

@@ -13,8 +13,8 @@ from bridges.errors import FormatError, KernelError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
 from bridges.kernels import Runtime, get
+from bridges.kernels.families.resize import FILTERS, scaling
 from bridges.kernels.reference import resize
-from bridges.kernels.resize import FILTERS, scaling
 from bridges.kernels.views import View, views
 from tests.bridges.kernel_bench import check_kernel, target_for
 from tests.bridges.picture import Picture, frame_info

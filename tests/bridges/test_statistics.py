@@ -12,7 +12,7 @@ from bridges.backends.cpu import CPUContext
 from bridges.errors import FormatError, KernelError
 from bridges.formats import PIXEL_FORMATS, pixel_format
 from bridges.kernels import Runtime, get
-from bridges.kernels.statistics import channels, mean
+from bridges.kernels.families.statistics import channels, mean
 from bridges.media import TensorsInfo
 from tests.bridges.kernel_bench import run_kernel, target_for
 from tests.bridges.picture import Picture, frame_info

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.blur import (
+from bridges.kernels.families.blur import (
     Blur,
     blur_for,
     kept_channel,
@@ -23,7 +23,7 @@ Codes = npt.NDArray[np.int64]
 
 
 def gaussian_blur(planes: Planes, info: FrameInfo, sigma: float = 1.5) -> list[npt.NDArray[Any]]:
-    """Return a picture blurred by a Gaussian; see `bridges.kernels.blur` for the formula.
+    """Return a picture blurred by a Gaussian; see `bridges.kernels.families.blur` for the formula.
 
     Chroma that is subsampled is blurred by as many pixels as luma. Codes are within one of the
     formula, and a flat picture stays as it is.
@@ -57,8 +57,8 @@ def sharpen(
 ) -> list[npt.NDArray[Any]]:
     """Return a picture with luma, or R, G and B, sharpened by an unsharp mask.
 
-    The formula is in `bridges.kernels.blur`. Codes are within one of it, and are clipped to the
-    depth. Chroma, alpha and padding are copied.
+    The formula is in `bridges.kernels.families.blur`. Codes are within one of it, and are clipped
+    to the depth. Chroma, alpha and padding are copied.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.formats import PixelFormat
-from bridges.kernels.denoise import copied, curve
+from bridges.kernels.families.denoise import copied, curve
 
 __all__ = ["denoise"]
 
@@ -19,7 +19,7 @@ def denoise(
     strength: float = 0.6,
     threshold: float = 12.0,
 ) -> npt.NDArray[Any]:
-    """Return a plane of a picture with less noise; see `bridges.kernels.denoise` for the formula.
+    """Return a plane of a picture with less noise, by `bridges.kernels.families.denoise`.
 
     Results are the nearest code, but for one thing: of a difference to the previous result at least
     one code is left. A picture that stands still becomes its own result, exactly, in no more

@@ -11,5 +11,5 @@ __all__ = ["gamma"]
 
 
 def gamma(p: Pixels, _x: Any, _y: Any, curve: npt.NDArray[np.int32]) -> Pixels:
-    """Return ``c ** (1 / value)`` of each signal; see `bridges.kernels.gamma`."""
+    """Return ``c ** (1 / value)`` of each signal; see `bridges.kernels.families.gamma`."""
     return p.map(lambda c: curve[c].astype(np.int64))

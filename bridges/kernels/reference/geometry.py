@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.solid import solid
+from bridges.kernels.families.solid import solid
 from bridges.kernels.views import View, views
 
 __all__ = ["crop", "flip", "pad", "rotate", "transpose"]
@@ -53,7 +53,7 @@ def crop(
     planes : sequence of numpy.ndarray
         Of ``source.format``, each as ``(rows, columns)`` or ``(rows, columns, channels)``.
     source, target : FrameInfo
-        The picture, and what `bridges.kernels.geometry.output` makes of it.
+        The picture, and what `bridges.kernels.families.geometry.output` makes of it.
     x, y, width, height : int
         In pixels. The size is that of ``target``, where 0 has become what there is.
 
@@ -83,7 +83,7 @@ def pad(
     bottom: int,
     colour: str,
 ) -> list[_Array]:
-    """Return a picture with a border of one colour; see `crop` and `bridges.kernels.solid`.
+    """Return a picture with a border of one colour; see `bridges.kernels.families.solid`.
 
     Chroma samples at the picture's right and bottom ends stay what they are, also where they reach
     into the border by a pixel.

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.gray import channels, coefficients
+from bridges.kernels.families.gray import channels, coefficients
 
 __all__ = ["rgb_to_grayscale"]
 
@@ -22,7 +22,7 @@ def rgb_to_grayscale(
     planes : sequence of numpy.ndarray
         Of ``source.format``, each as ``(rows, columns)`` or ``(rows, columns, channels)``.
     source, target : FrameInfo
-        The formats, ranges and matrix; see `bridges.kernels.gray`.
+        The formats, ranges and matrix; see `bridges.kernels.families.gray`.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-"""lut: R'G'B' codes looked up in a table, in the integers that `bridges.kernels.lut` prepares."""
+"""lut: R'G'B' codes looked up in a table that `bridges.kernels.families.lut` prepares."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bridges.kernels.lut import CURVES, LUT_ONE, TETRAHEDRAL
+from bridges.kernels.families.lut import CURVES, LUT_ONE, TETRAHEDRAL
 from bridges.kernels.reference.pixels import Channel, Pixels
 
 __all__ = ["lut"]

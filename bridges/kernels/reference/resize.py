@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.resize import Axis, columns, scaling
+from bridges.kernels.families.resize import Axis, columns, scaling
 from bridges.kernels.views import views
 
 __all__ = ["resize"]
@@ -25,7 +25,7 @@ def resize(
     source, target : FrameInfo
         The sizes, of one format.
     **values
-        ``filter``, ``antialias`` and ``siting``: see `bridges.kernels.resize`.
+        ``filter``, ``antialias`` and ``siting``: see `bridges.kernels.families.resize`.
 
     Returns
     -------

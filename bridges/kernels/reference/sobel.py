@@ -6,17 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.blur import kept_channel, shape_channels
+from bridges.kernels.families.blur import kept_channel, shape_channels
+from bridges.kernels.families.sobel import edges_for, plain_code
 from bridges.kernels.recipe import Planes
 from bridges.kernels.reference.neighbours import load_view, moved, store_view
-from bridges.kernels.sobel import edges_for, plain_code
 from bridges.kernels.views import views
 
 __all__ = ["sobel"]
 
 
 def sobel(planes: Planes, info: FrameInfo) -> list[npt.NDArray[Any]]:
-    """Return the edges of a picture; see `bridges.kernels.sobel` for the formula.
+    """Return the edges of a picture; see `bridges.kernels.families.sobel` for the formula.
 
     Codes are the nearest to the formula.
 

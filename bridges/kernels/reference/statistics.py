@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.statistics import counted_views
+from bridges.kernels.families.statistics import counted_views
 
 __all__ = ["histogram", "statistics"]
 
@@ -31,7 +31,8 @@ def histogram(
     Returns
     -------
     numpy.ndarray
-        ``(channels, bins)`` of uint32; see `bridges.kernels.statistics.channels` for the order.
+        ``(channels, bins)`` of uint32, in the order of
+        `bridges.kernels.families.statistics.channels`.
     """
     rows = [
         np.bincount(codes * bins >> source.format.bits, minlength=bins)
@@ -57,7 +58,7 @@ def statistics(
     Returns
     -------
     minimum, maximum : numpy.ndarray
-        ``(channels,)`` of uint32; see `bridges.kernels.statistics.channels` for the order.
+        ``(channels,)`` of uint32; see `bridges.kernels.families.statistics.channels` for the order.
     sum, count : numpy.ndarray
         ``(channels,)`` of uint64. The mean is their quotient.
     """

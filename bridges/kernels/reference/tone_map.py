@@ -1,4 +1,4 @@
-"""tone_map on R'G'B' codes of 0 to 65535; `bridges.kernels.tone_map` has the method and tables."""
+"""tone_map on R'G'B' codes of 0 to 65535, by the tables of `bridges.kernels.families.tone_map`."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def tone_map(
     weights: npt.NDArray[np.int32],
     signals: npt.NDArray[np.uint32],
 ) -> Pixels:
-    """Return SDR of HDR; the tables are those of `bridges.kernels.tone_map.prepare`."""
+    """Return SDR of HDR; the tables are those of `bridges.kernels.families.tone_map.prepare`."""
     entries = [lights[each].astype(np.int64) for each in (p.r, p.g, p.b)]
     if is_hlg:
         scene = [((each >> 4) << 2) >> (each & 15) for each in entries]
