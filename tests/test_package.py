@@ -44,7 +44,7 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
-    assert "bridges/kernels/rgb_to_grayscale.cl" in names
+    assert "bridges/kernels/families/rgb_to_grayscale.cl" in names
     assert "bridges/kernels/prelude.h" in names
     modules = {f"bridges/kernels/{path.parent.name}/{path.name}" for path in MODULES}
     assert modules

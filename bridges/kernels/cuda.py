@@ -26,7 +26,7 @@ from bridges.tensor import MemoryType, Tensor
 
 __all__ = ["CUDARuntime"]
 
-BLOCK = 32, 8
+BLOCK = 32, 4
 """Threads of a block, along a row and across rows: a warp reads neighbours of one row."""
 
 

@@ -1,11 +1,12 @@
 """What every kernel promises, tried alike: the reference's samples, bit by bit, everywhere."""
 
-import itertools
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from bridges import MemoryType
 from bridges.errors import FormatError, KernelError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
@@ -15,9 +16,9 @@ from tests.bridges.kernel_cases import CASES
 from tests.bridges.picture import RANGES, Picture, frame_info
 from tests.helpers.threads import run_together
 
-SIZES = ((1, 1), (5, 3), (127, 35))
+SIZES = ((1, 1), (127, 35))
 KERNELS = [(name, values) for name in names() for values in CASES.get(name, [])]
-COMMON = ("rgb24", "bgr0", "rgb48le", "gbrp10le", "gray", "nv12", "yuv420p10le", "uyvy422", "ya8")
+COMMON = ("rgb24", "rgba64le", "gbrp10le", "nv12", "yuv420p10le", "uyvy422")
 
 
 @pytest.fixture(params=["opencl_runtime", "sycl_runtime", "cuda_runtime"])
@@ -47,13 +48,24 @@ def test_every_kernel_is_tried():
 def test_formats(compiling_runtime: Runtime, name: str, values):
     kernel = get(name)
     done = 0
-    # What point kernels have in common is tried in every format by one of them.
-    shares = kernel.kind == "point" and (name, values) != ("invert", {})
-    for format_name in COMMON if shares else kernel.formats_read:
-        for size, colour_range in zip(SIZES, itertools.cycle(RANGES)):
+    for format_name in formats_for(compiling_runtime, kernel, values):
+        for size, colour_range in zip(SIZES, RANGES, strict=True):
             info = frame_info(format_name, size, colour_range)
             done += check_case(compiling_runtime, kernel, info, values)
     assert done > 0
+
+
+def formats_for(runtime: Runtime, kernel: Kernel, values) -> Iterable[str]:
+    """Return all formats where a compiler's time is well spent, else some of each sort.
+
+    SYCL has the compiler of OpenCL; what lies around point kernels is tried by one of them; and a
+    family reads formats alike, whatever its parameters.
+    """
+    first = "invert" if kernel.kind == "point" else kernel.name
+    is_first = kernel.name == first and values is CASES[first][0]
+    is_sycl = runtime.context.memory_type is MemoryType.SYCL
+    every = kernel.formats_read
+    return every if is_first and not is_sycl else [name for name in COMMON if name in every]
 
 
 @pytest.mark.parametrize(("padding", "shift"), [(32, 0), (6, 0), (8, 2), (3, 1)])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bridges import Matrix
 from bridges.errors import KernelError
-from bridges.kernels import Runtime, cube, get
+from bridges.kernels import Runtime, get
+from bridges.kernels.families import cube
 from tests.bridges.kernel_bench import expected_planes, run_kernel, target_for
 from tests.bridges.kernel_files import write_cube
 from tests.bridges.picture import RANGES, Picture, frame_info

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bridges.errors import KernelError
 from bridges.formats import pixel_format
 from bridges.frame import Colour, ColourRange, FrameInfo, Matrix
-from bridges.kernels import get, hdr
+from bridges.kernels import get
+from bridges.kernels.families import hdr
 
 KERNEL = get("tone_map")
 PQ, HLG = 16, 18
