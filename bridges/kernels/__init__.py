@@ -4,12 +4,13 @@ from bridges.kernels.call import parse_call
 from bridges.kernels.chain import fuse
 from bridges.kernels.kernel import Kernel, Parameter, get, names
 from bridges.kernels.load import load
-from bridges.kernels.runtime import Runtime, create_runtime
+from bridges.kernels.runtime import Runtime, apply, create_runtime
 
 __all__ = [
     "Kernel",
     "Parameter",
     "Runtime",
+    "apply",
     "create_runtime",
     "fuse",
     "get",

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,7 @@ from bridges.kernels.kernel import Kernel
 from bridges.kernels.launch import WORD, Launch, Plane
 from bridges.kernels.memories import Memories
 from bridges.kernels.nvrtc import build, compiler_version
-from bridges.kernels.plan import Planner
+from bridges.kernels.plan import Planner, Step
 from bridges.tensor import MemoryType, Tensor
 
 __all__ = ["CUDARuntime"]
@@ -53,7 +54,7 @@ class CUDARuntime:
         major, minor = context.device.compute_capability
         self._architecture = f"sm_{major}{minor}"
         self._planner = Planner(MemoryType.CUDA, self.name)
-        self._entries: dict[Any, Any] = {}
+        self._entries: weakref.WeakKeyDictionary[Step, Any] = weakref.WeakKeyDictionary()
         self._memories = Memories(context, self._upload)
         self._lock = threading.Lock()
         self._thread = threading.local()
@@ -95,7 +96,7 @@ class CUDARuntime:
         tensors = plan.tensors(source, target, previous)
         addresses = {plane: tensor.handle("data") for plane, tensor in tensors.items()}
         steps = plan.steps(not any(address % WORD for address in addresses.values()))
-        entries = [self._entry(kernel, step.launch) for step in steps]
+        entries = [self._entry(kernel, step) for step in steps]
         for tensor in tensors.values():
             if tensor.context is not self._device:
                 self._follow(tensor)
@@ -133,15 +134,14 @@ class CUDARuntime:
             )
             self._device.stream.sync()
 
-    def _entry(self, kernel: Kernel, launch: Launch) -> Any:
-        """Return an entry point; it keeps no arguments."""
-        key = launch.source, launch.macros, launch.entry
-        entry = self._entries.get(key)
+    def _entry(self, kernel: Kernel, step: Step) -> Any:
+        """Return an entry point, which lives as long as its plan; it keeps no arguments."""
+        entry = self._entries.get(step)
         if entry is None:
             with self._lock:
-                entry = self._entries.get(key)
+                entry = self._entries.get(step)
                 if entry is None:
-                    entry = self._entries[key] = self._load(kernel, launch)
+                    entry = self._entries[step] = self._load(kernel, step.launch)
         return entry
 
     def _load(self, kernel: Kernel, launch: Launch) -> Any:

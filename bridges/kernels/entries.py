@@ -31,25 +31,36 @@ class EntryPoints(Generic[Program, Entry]):
         self, build: Callable[[Kernel, Launch], Program], enter: Callable[[Program, str], Entry]
     ) -> None:
         self._build, self._enter = build, enter
-        self._programs: dict[Any, Program] = {}
+        # Programs live as long as a plan has an entry of theirs.
+        self._programs: weakref.WeakValueDictionary[Any, _Shared[Program]]
+        self._programs = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
         self._thread = threading.local()
 
     def find(self, kernel: Kernel, step: Step) -> Entry:
         """Return this thread's own entry point for one step of a plan."""
         mine = self._mine()
-        entry = mine.get(step)
-        if entry is None:
+        found = mine.get(step)
+        if found is None:
             key = step.launch.source, step.launch.macros
             with self._lock:
-                program = self._programs.get(key)
-                if program is None:
-                    program = self._programs[key] = self._build(kernel, step.launch)
-            entry = mine[step] = self._enter(program, step.launch.entry)
-        return entry
+                shared = self._programs.get(key)
+                if shared is None:
+                    shared = _Shared(self._build(kernel, step.launch))
+                    self._programs[key] = shared
+            found = mine[step] = self._enter(shared.program, step.launch.entry), shared
+        return found[0]
 
-    def _mine(self) -> "weakref.WeakKeyDictionary[Step, Entry]":
+    def _mine(self) -> "weakref.WeakKeyDictionary[Step, tuple[Entry, _Shared[Program]]]":
         if not hasattr(self._thread, "entries"):
             self._thread.entries = weakref.WeakKeyDictionary()
-        mine: weakref.WeakKeyDictionary[Step, Entry] = self._thread.entries
+        mine: weakref.WeakKeyDictionary[Step, tuple[Entry, _Shared[Program]]]
+        mine = self._thread.entries
         return mine
+
+
+class _Shared(Generic[Program]):
+    """A program that entries of several threads hold; frameworks' own cannot be held weakly."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridges.context import Context
 from bridges.errors import NoRouteError
-from bridges.frame import Frame, MediaFrame
+from bridges.frame import Frame, FrameInfo, MediaFrame, TensorFrame
 from bridges.kernels.kernel import Kernel
 from bridges.tensor import MemoryType
 
-__all__ = ["Runtime", "create_runtime"]
+__all__ = ["Runtime", "apply", "create_runtime"]
 
 
 class Runtime(Protocol):
@@ -96,3 +96,33 @@ def create_runtime(context: Context) -> Runtime:
         f"no runtime runs kernels on {context.memory_type.value} memory; map the frames to CPU, "
         "OpenCL, SYCL or CUDA"
     )
+
+
+def apply(
+    runtime: Runtime,
+    kernel: Kernel,
+    source: Frame,
+    parameters: Mapping[str, object] = MappingProxyType({}),
+    *,
+    previous: Frame | None = None,
+) -> Frame | TensorFrame:
+    """Return what a kernel makes of a picture, in new memory of the runtime's device.
+
+    Parameters are those of `Runtime.run`, and so is what is raised.
+
+    Returns
+    -------
+    Frame or TensorFrame
+        A picture with the time of its source; or numbers, for a kernel that makes those.
+    """
+    made = kernel.output(source.info, **parameters)
+    is_picture = isinstance(made, FrameInfo)
+    layouts = made.planes if isinstance(made, FrameInfo) else made.tensors
+    kind: Any = Frame if is_picture else TensorFrame
+    target: Frame | TensorFrame = kind(made, [runtime.context.allocate(each) for each in layouts])
+    try:
+        runtime.run(kernel, source, target, parameters, previous=previous)
+    except BaseException:
+        target.close()
+        raise
+    return target

@@ -17,6 +17,7 @@ from bridges.errors import ClosedError, DeviceNotFoundError, FormatError, Kernel
 from bridges.kernels import create_runtime, get
 from bridges.kernels.code_cache import cache_folder
 from bridges.kernels.kernel import parse
+from bridges.kernels.launch import Launch
 from bridges.kernels.reference import rgb_to_grayscale
 from tests.bridges.memories.cuda import checked, fetch, needs_cuda, store
 from tests.bridges.picture import Picture, frame_info
@@ -80,9 +81,11 @@ def test_code_is_kept_on_disk(nvrtc, tmp_path, monkeypatch):
 
 
 def test_a_source_that_does_not_compile_says_why(nvrtc):
-    broken = parse("/* broken: it is.\n */\nKERNEL void broken_samples(void) { no_such_name; }\n")
-    with pytest.raises(KernelError, match=r"(?s)kernel broken does not compile.*no_such_name"):
-        nvrtc.build(broken, launch_of(), "sm_90")
+    text = "/* broken: it is.\n */\nKERNEL void broken_words(void) { no_such_name; }\n"
+    broken = parse(text)["broken"]
+    launch = Launch(text, "broken_words", (), (1, 1))
+    with pytest.raises(KernelError, match=r"(?s)broken.*no_such_name"):
+        nvrtc.build(broken, launch, "sm_90")
 
 
 def test_an_architecture_that_the_compiler_does_not_know(nvrtc):
@@ -172,7 +175,7 @@ def test_what_is_no_open_frame_of_the_device_is_refused(cuda_runtime, cuda):
     with pytest.raises(FormatError, match="takes frames in CUDA memory, not CPU"):
         cuda_runtime.run(KERNEL, host, target)
     with pytest.raises(KernelError, match="no parameter 'amount'"):
-        cuda_runtime.run(KERNEL, target, target, amount=1)
+        cuda_runtime.run(KERNEL, target, target, {"amount": 1})
     source = allocate(cuda, info)
     cuda_runtime.run(KERNEL, source, target)
     source.close()

@@ -18,7 +18,19 @@ from tests.helpers.threads import run_together
 
 SIZES = ((1, 1), (127, 35))
 KERNELS = [(name, values) for name in names() for values in CASES.get(name, [])]
-COMMON = ("rgb24", "rgba64le", "gbrp10le", "nv12", "yuv420p10le", "uyvy422")
+# SYCL has the compiler of OpenCL, and no cache: it is tried with one set of parameters each.
+RUNS = [
+    (runtime, name, values)
+    for name, values in KERNELS
+    for runtime in ("opencl_runtime", "sycl_runtime", "cuda_runtime")
+    if runtime != "sycl_runtime" or values is CASES[name][0]
+]
+COMMON = ("rgb24", "rgba64le", "gbrp10le", "nv12", "yuv420p10le", "uyvy422", "yuv410p")
+
+
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=["opencl_runtime", "sycl_runtime", "cuda_runtime"])
@@ -44,14 +56,14 @@ def test_every_kernel_is_tried():
     assert all(hasattr(reference, name) or get(name).kind == "convert" for name in names())
 
 
-@pytest.mark.parametrize(("name", "values"), KERNELS, ids=str)
-def test_formats(compiling_runtime: Runtime, name: str, values):
+@pytest.mark.parametrize(("runtime", "name", "values"), RUNS, ids=str, indirect=["runtime"])
+def test_formats(runtime: Runtime, name: str, values):
     kernel = get(name)
     done = 0
-    for format_name in formats_for(compiling_runtime, kernel, values):
+    for format_name in formats_for(runtime, kernel, values):
         for size, colour_range in zip(SIZES, RANGES, strict=True):
             info = frame_info(format_name, size, colour_range)
-            done += check_case(compiling_runtime, kernel, info, values)
+            done += check_case(runtime, kernel, info, values)
     assert done > 0
 
 
@@ -61,20 +73,21 @@ def formats_for(runtime: Runtime, kernel: Kernel, values) -> Iterable[str]:
     SYCL has the compiler of OpenCL; what lies around point kernels is tried by one of them; and a
     family reads formats alike, whatever its parameters.
     """
-    first = "invert" if kernel.kind == "point" else kernel.name
+    first = "invert" if kernel.kind in ("point", "convert") else kernel.name
     is_first = kernel.name == first and values is CASES[first][0]
     is_sycl = runtime.context.memory_type is MemoryType.SYCL
     every = kernel.formats_read
     return every if is_first and not is_sycl else [name for name in COMMON if name in every]
 
 
-@pytest.mark.parametrize(("padding", "shift"), [(32, 0), (6, 0), (8, 2), (3, 1)])
-@pytest.mark.parametrize(("name", "values"), KERNELS, ids=str)
-def test_padded_strides_and_unaligned_addresses(compiling_runtime, name, values, padding, shift):
+@pytest.mark.parametrize(("runtime", "name", "values"), RUNS, ids=str, indirect=["runtime"])
+def test_padded_strides_and_unaligned_addresses(runtime: Runtime, name: str, values):
     kernel = get(name)
+    layouts = ((32, 0), (6, 0), (8, 2), (3, 1))
     for format_name in set(COMMON) & set(kernel.formats_read):
         info = frame_info(format_name, (66, 9))
-        check_case(compiling_runtime, kernel, info, values, padding=padding, shift=shift)
+        for padding, shift in layouts:
+            check_case(runtime, kernel, info, values, padding=padding, shift=shift)
 
 
 @settings(
@@ -94,8 +107,8 @@ def test_any_size_and_stride(compiling_runtime, case, format_name, size, padding
     check_case(compiling_runtime, kernel, info, case[1], padding=padding, shift=shift)
 
 
-@pytest.mark.parametrize(("name", "values"), KERNELS, ids=str)
-def test_in_place(compiling_runtime: Runtime, name: str, values):
+@pytest.mark.parametrize(("runtime", "name", "values"), RUNS, ids=str, indirect=["runtime"])
+def test_in_place(runtime: Runtime, name: str, values):
     kernel = get(name)
     for format_name in set(COMMON) & set(kernel.formats_read):
         picture = Picture.create(frame_info(format_name, (67, 9)), seed=5)
@@ -105,10 +118,10 @@ def test_in_place(compiling_runtime: Runtime, name: str, values):
         except (FormatError, KernelError):
             continue
         if made == info and kernel.in_place(info, info):
-            check_kernel(compiling_runtime, kernel, picture, picture, values)
+            check_kernel(runtime, kernel, picture, picture, values)
         elif made == info:
             with pytest.raises(FormatError, match="cannot write into the picture that it reads"):
-                check_kernel(compiling_runtime, kernel, picture, picture, values)
+                check_kernel(runtime, kernel, picture, picture, values)
 
 
 @pytest.mark.parametrize("name", names())

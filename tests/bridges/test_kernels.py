@@ -3,14 +3,16 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from bridges import AccessMode, create_mapper
 from bridges.errors import KernelError
 from bridges.formats import PIXEL_FORMATS
-from bridges.kernels import Parameter, get, names, parse_call, reference
+from bridges.kernels import Parameter, apply, get, names, parse_call, reference
 from bridges.kernels import call as call_module
 from bridges.kernels.kernel import parse
-from tests.bridges.picture import frame_info
+from tests.bridges.picture import Picture, frame_info
 
 SOURCE = """/* invert: the photographic negative.
  * param amount: float = 1.0 in [0, 1]   strength
@@ -151,3 +153,20 @@ def test_importing_kernels_loads_no_device_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_apply_makes_the_target(numpy_runtime, opencl_runtime, cpu):
+    source = Picture.create(frame_info("rgb24", (9, 5)), seed=1)
+    with apply(numpy_runtime, get("resize"), source.frame, {"width": 3, "height": 2}) as small:
+        assert (small.info.width, small.info.height) == (3, 2)
+    with apply(numpy_runtime, get("histogram"), source.frame, {"bins": 4}) as numbers:
+        assert np.asarray(numbers.tensors[0]).sum() == 3 * 9 * 5
+    mapper = create_mapper([cpu, opencl_runtime.context])
+    with (
+        mapper.map(source.frame, AccessMode.READ) as read,
+        apply(opencl_runtime, get("invert"), read) as made,
+        create_mapper([opencl_runtime.context, cpu]).map(made, AccessMode.READ) as seen,
+    ):
+        assert np.array_equal(np.asarray(seen.tensors[0]), 255 - source.arrays[0])
+    with pytest.raises(KernelError, match="lies between"):
+        apply(numpy_runtime, get("invert"), source.frame, {"amount": 2})
