@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["kernels"]
 
 _GROUPS = {
-    "colour": ("convert", "gray", "point", "tone_map"),
+    "colour": ("convert", "gray", "point"),
     "size and place": ("geometry", "resize"),
-    "neighbourhood": ("blur", "denoise", "median", "sobel"),
+    "neighbourhood": ("blur", "denoise", "sobel"),
+    "composition": ("overlay",),
     "measurement": ("statistics",),
 }
-"""Headings, and the families of kernels under each."""
+"""Headings, and under each the kernels or the families of kernels."""
 
 _STATES = {"measure": "the others are compared with this", "equal": "equal"}
 
@@ -141,15 +142,19 @@ def _lonely(results: "Iterable[Result]") -> str:
 def _listed(chosen: "list[Kernel]") -> "Table":
     from cli.render import grid
 
-    headings = {kind: heading for heading, kinds in _GROUPS.items() for kind in kinds}
     table = grid(2)
     for heading in (*_GROUPS, "other"):
-        group = [each for each in chosen if headings.get(each.kind, "other") == heading]
+        group = [each for each in chosen if _heading(each) == heading]
         if group:
             table.add_row(f"[{heading}]")
         for kernel in group:
             table.add_row(f"  {kernel.name}", kernel.summary)
     return table
+
+
+def _heading(kernel: "Kernel") -> str:
+    headings = {name: heading for heading, names in _GROUPS.items() for name in names}
+    return headings.get(kernel.name) or headings.get(kernel.kind, "other")
 
 
 def _fields(kernel: "Kernel") -> dict[str, Any]:
@@ -204,7 +209,7 @@ def _source(kernel: "Kernel") -> str:
         return f"{kernel.file}:{kernel.line}"
     from importlib import resources
 
-    for file in resources.files("bridges.kernels").iterdir():
+    for file in resources.files("bridges.kernels.families").iterdir():
         if file.name.endswith(".cl") and file.read_text("utf-8") == kernel.source:
             return f"{file}:{kernel.line}"
     return ""

@@ -185,11 +185,11 @@ class Pipeline:
             step.close()
 
     def _halt(self) -> None:
-        """Stop every stage; give up on one that sits in a read or write that does not come back."""
+        """Stop every stage; give up on a read, a write or a kernel that does not come back."""
         self._stop_all()
         deadline = time.monotonic() + _STALLED_SECONDS
         for stage in self._stages:
-            may_stall = stage.stage in ("decode", "write")
+            may_stall = stage.stage != "encode"
             stage.join(timeout=max(0, deadline - time.monotonic()) if may_stall else None)
         if self.sink is not None and not any(stage.is_alive() for stage in self._stages):
             self.sink.abort()

@@ -100,8 +100,14 @@ def check(
     Raises
     ------
     KernelError
-        A parameter is wrong or missing, or the kernel takes none of the pictures.
+        A parameter is wrong or missing, the kernel takes none of the pictures, or it is no point
+        kernel and there is a ``reference``.
     """
+    if reference is not None and kernel.kind != "point":
+        raise KernelError(
+            f"{kernel.name} takes no reference on float64, which tells what becomes of one pixel; "
+            "leave it out, and the kernel's own NumPy reference is taken"
+        )
     cases = _cases(kernel, given)
     formats = tuple(dict.fromkeys(case.info.format.name for case in cases))
     measure: list[Arrays] | None = None

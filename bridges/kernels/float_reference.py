@@ -37,7 +37,7 @@ def load_function(path: str | os.PathLike[str], name: str) -> Callable[..., Any]
         raise KernelError(f"{file}: {(error.strerror or str(error)).lower()}") from error
     except SyntaxError as error:
         raise KernelError(f"{file}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise KernelError(f"{_place(error, file)}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise KernelError(f"{file} has no function {name}; it is called as the kernel is")
@@ -45,7 +45,7 @@ def load_function(path: str | os.PathLike[str], name: str) -> Callable[..., Any]
     return function
 
 
-def _place(error: Exception, file: str) -> str:
+def _place(error: BaseException, file: str) -> str:
     """Return the line of a file that an error passed last."""
     lines = [
         frame.lineno

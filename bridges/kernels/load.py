@@ -22,7 +22,9 @@ _WRONG_TYPE = re.compile(
 )
 """What C would turn an i32 into without a word, or a pointer; names of one's own may be an i32."""
 
-_RANGE = re.compile(r"in\s*[\[({]")
+_NUMBER = r"[-+]?\.?\d[\d.]*"
+_RANGE = re.compile(rf"in\s*[\[({{]|\[\s*{_NUMBER}|in\s+{_NUMBER}\s*(?:to|\.\.|-|,|;)\s*{_NUMBER}")
+"""How an explanation begins that was meant as a range: not as "in 8-bit codes" does."""
 
 
 def load(

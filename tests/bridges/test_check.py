@@ -187,6 +187,7 @@ def test_a_reference_that_fails(tint, one, reference, text, complaint):
         ("def other(): pass", "my.py has no function tint"),
         ("def tint(:\n", "my.py:1: "),
         ("\nraise ValueError('no')", "my.py:2: ValueError: no"),
+        ("raise SystemExit(0)", "my.py:1: SystemExit: 0"),
     ],
 )
 def test_a_file_without_the_reference(reference, text, complaint):
@@ -194,6 +195,12 @@ def test_a_file_without_the_reference(reference, text, complaint):
         reference(text)
     with pytest.raises(KernelError, match=r"^none\.py: no such file"):
         load_function("none.py", "tint")
+
+
+def test_a_reference_on_float64_is_one_of_a_point_kernel(one, reference):
+    exact = reference("def tint(r, g, b, a, x, y, sigma):\n    return r, g, b\n")
+    with pytest.raises(KernelError, match="gaussian_blur takes no reference on float64"):
+        list(check(get("gaussian_blur"), {"sigma": 1.0}, one, exact))
 
 
 def test_defaults_and_ends_of_ranges_are_tried():

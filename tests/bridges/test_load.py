@@ -104,6 +104,8 @@ def check_kernel_runs(runtime, kernel, source):
         ("0.5 in", "1.5 in", "my.cl:2: kernel tint: parameter 'amount' lies between 0 and 1"),
         ("= 0.5 in [0, 1]", "in [1, 0]", "my.cl:2: kernel tint: .* the wrong way round"),
         ("[0, 1]", "[0; 1]", r"my.cl:2: kernel tint: .* write 'in \[low, high\]'"),
+        ("in [0, 1]", "[0, 1]", r"my.cl:2: kernel tint: .* write 'in \[low, high\]'"),
+        ("in [0, 1]", "in 0 to 1", r"my.cl:2: kernel tint: .* write 'in \[low, high\]'"),
         ("[0, 1]", "[a, b]", "my.cl:2: kernel tint: .* is no two numbers"),
         ("[0, 1]", "[0, 40000]", "my.cl:2: kernel tint: .* goes beyond 32767"),
         ("[0, 1]", "[0, nan]", "my.cl:2: kernel tint: .*nan"),
@@ -129,6 +131,11 @@ def test_what_is_wrong_with_a_file_names_its_line(file, old, new, complaint, end
     with pytest.raises(KernelError, match=f"^{complaint}") as caught:
         load(file(TINT.replace(old, new, 1).replace("\n", end)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["(0 leaves it)", "in 8-bit codes", "[see below]", "in 3D"])
+def test_explanations_that_are_no_range(file, text):
+    assert load(file(TINT.replace("in [0, 1]", text))).parameters[0].summary.startswith(text)
 
 
 @pytest.mark.parametrize(

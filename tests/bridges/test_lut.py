@@ -202,7 +202,9 @@ def test_a_file_is_read_once_until_it_changes(numpy_runtime, tmp_path, monkeypat
     assert len(reads) == 2
 
 
-@pytest.mark.parametrize("domain", ["DOMAIN_MIN -5 0 0", "DOMAIN_MAX 1 0.0001 1"])
+@pytest.mark.parametrize(
+    "domain", ["DOMAIN_MIN -5 0 0", "DOMAIN_MAX 1 0.0001 1", "DOMAIN_MAX 1 1 1e10"]
+)
 def test_domains_beyond_the_integers(tmp_path, domain):
     path = write_cube(tmp_path / "x.cube", np.zeros((2, 2, 2, 3)), domain)
     picture = Picture.create(frame_info("rgb24", (4, 4)), seed=1)

@@ -90,6 +90,14 @@ def test_sums_need_more_than_32_bits(runtime: Runtime):
     assert count(runtime, picture)[0, 255] == 400 * 300
 
 
+def test_sums_of_a_row_need_more_than_32_bits(runtime: Runtime):
+    # Of 16 items that share the row, each adds up one code more than 32 bits hold.
+    width = 16 * 65538
+    picture = Picture.create(frame_info("gray16le", (width, 1)))
+    picture.arrays[0][...] = 65535
+    assert numbers(measure(runtime, picture))["sum"] == [width * 65535]
+
+
 def test_codes_are_counted_without_the_unused_bits(runtime: Runtime):
     picture = Picture.create(frame_info("p010le", (4, 2)))
     picture.arrays[0][...] = np.arange(8).reshape(2, 4) << 6 | 63

@@ -59,7 +59,7 @@ def test_a_kernel_shows_all_of_itself(invoke):
     assert output.startswith("kernel      rgb_to_grayscale: the luma Y' of each pixel")
     assert "\nreads       gray* ya8 " in output
     assert "\nkind        gray\n" in output
-    assert "bridges/kernels/rgb_to_grayscale.cl:1\n" in output
+    assert "bridges/kernels/families/rgb_to_grayscale.cl:1\n" in output
     assert "\nreference   " in output
     assert output == invoke("kernels", "show", "rgb_to_grayscale").stdout
 
@@ -77,7 +77,7 @@ def test_parameters_are_shown_as_they_are_declared(invoke, file):
         "source      my.cl:1",
     ]
     output = invoke("kernels", "rgb_to_yuv").stdout
-    assert "\nparameter   range: str = limited in {limited, full}\n" in output
+    assert "\nparameter   range: str = limited in {limited, full}   of the codes\n" in output
 
 
 def test_json(invoke, file):

@@ -1,4 +1,4 @@
-/* invert: the photographic negative.
+/* invert: makes the photographic negative.
  * param amount: float = 1 in [0, 1]   0 leaves the picture, 0.5 makes it gray, 1 inverts it
  */
 DEVICE pixel invert(pixel p, i32 x, i32 y, i32 amount) {

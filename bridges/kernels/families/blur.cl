@@ -1,9 +1,9 @@
-/* gaussian_blur: each channel weighted over its neighbourhood by a Gaussian; edges are repeated.
+/* gaussian_blur: weights each channel over its neighbourhood by a Gaussian; edges are repeated.
  * param sigma: float = 1.5 in [0.1, 20]   standard deviation in pixels of the picture
  * kind blur
  */
-/* sharpen: an unsharp mask: luma, or R, G and B, plus what a Gaussian blur takes away from it.
- * param amount: float = 1 in [0, 5]    times what the blur takes away is added
+/* sharpen: adds to luma, or to R, G and B, what a Gaussian blur takes away: an unsharp mask.
+ * param amount: float = 1 in [0, 5]   times what the blur takes away is added
  * param sigma: float = 1 in [0.1, 10]   standard deviation of the blur in pixels of the picture
  * kind blur
  *
@@ -23,12 +23,6 @@
  * of a sum of two samples: RADIUS_Y + 1 of WORD_BITS - 1 fractional bits for the vertical pass, then
  * RADIUS_X + 1 of WORD_BITS for the horizontal one.
  */
-/* Samples of two bytes share their code, whatever their depth: it is an argument then. */
-#if BYTES == 2
-#define BITS bits
-#define SHIFT shift
-#endif
-
 #if WORD_BITS == 16
 typedef u16 word;
 typedef u32 twice;

@@ -6,19 +6,23 @@ edge are those of the edge. The unsharp mask is ``c + amount * (c - blur(c))``. 
 Gonzalez and R. E. Woods, Digital Image Processing, fourth edition, sections 3.5 and 3.6.
 """
 
-import functools
 import math
 from dataclasses import dataclass, replace
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridges.errors import FormatError
-from bridges.formats import ColourModel, PixelFormat
-from bridges.frame import FrameInfo, Matrix
+from bridges.formats import PixelFormat
+from bridges.frame import FrameInfo
+from bridges.kernels.families.defaults import check_form, compute, in_place, note, output, written
+from bridges.kernels.families.samples import (
+    kept_channel,
+    samples_source,
+    shape_channels,
+    shared_macros,
+    spare_columns,
+)
 from bridges.kernels.launch import Launch, Plane, Table
-from bridges.kernels.recipe import Planes
 from bridges.kernels.views import View, views
 
 if TYPE_CHECKING:
@@ -27,18 +31,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Blur",
     "blur_for",
-    "check_forms",
     "compute",
     "in_place",
-    "kept_channel",
     "launches",
     "note",
     "output",
-    "samples_macros",
-    "samples_source",
-    "shape_channels",
     "sharpening_for",
-    "spare_columns",
     "written",
 ]
 
@@ -121,30 +119,6 @@ def sharpening_for(layout: PixelFormat, view: View, amount: float, sigma: float)
     return replace(blur, amount=round(amount * (1 << amount_bits)), amount_bits=amount_bits)
 
 
-def shape_channels(info: FrameInfo) -> str:
-    """Return the channels that show what is in a picture: luma, or R, G and B.
-
-    Planar YUV that is tagged with matrix 0 holds G, B and R instead.
-    """
-    if info.format.model is ColourModel.RGB:
-        return "RGB"
-    full_size = all(view.log2_width == view.log2_height == 0 for view in views(info.format))
-    return "YUV" if info.colour.matrix is Matrix.RGB and full_size else "Y"
-
-
-def kept_channel(info: FrameInfo, view: View) -> int:
-    """Return which channel of a view stays as it is: alpha or padding; -1 if none does."""
-    return next((k for k, name in enumerate(view.names) if name not in shape_channels(info)), -1)
-
-
-def spare_columns(layout: PixelFormat, view: View, width: int) -> int:
-    """Return how many elements a row has beyond the picture.
-
-    Packed 4:2:2 of an odd width has one Y more. It is made like that of the last pixel.
-    """
-    return -width % (1 << layout.planes[view.plane].log2_width - view.log2_width)
-
-
 def _blurs(kernel: "Kernel", info: FrameInfo, values: dict[str, float]) -> list[tuple[View, Blur]]:
     layout = info.format
     if kernel.name == "gaussian_blur":
@@ -158,42 +132,6 @@ def _blurs(kernel: "Kernel", info: FrameInfo, values: dict[str, float]) -> list[
     ]
 
 
-def check_forms(kernel: "Kernel", source: FrameInfo, target: FrameInfo) -> None:
-    """Refuse a target that is not like the source.
-
-    Raises
-    ------
-    FormatError
-        Its format or range is another one.
-    """
-    forms = [(info.format.name, info.is_full_range) for info in (source, target)]
-    if forms[0] != forms[1]:
-        names = [f"{name} of {'full' if full else 'limited'} range" for name, full in forms]
-        raise FormatError(
-            f"{kernel.name} makes {names[0]} of it, not {names[1]}; convert its result"
-        )
-
-
-def note(_kernel: "Kernel", _info: FrameInfo, /, **_values: float) -> str:
-    """Return nothing: neither assumes anything of a picture."""
-    return ""
-
-
-def output(_kernel: "Kernel", info: FrameInfo, /, **_values: float) -> FrameInfo:
-    """Return what they make of a picture: one of the same form."""
-    return info
-
-
-def written(_kernel: "Kernel", target: FrameInfo, /) -> tuple[int, ...]:
-    """Return all planes."""
-    return tuple(range(len(target.format.planes)))
-
-
-def in_place(_kernel: "Kernel", _source: FrameInfo, _target: FrameInfo, /) -> bool:
-    """Return that a picture cannot be its own target: samples are read for their neighbours."""
-    return False
-
-
 def launches(
     kernel: "Kernel", source: FrameInfo, target: FrameInfo, aligned: bool, /, **values: float
 ) -> tuple[Launch, ...]:
@@ -204,7 +142,7 @@ def launches(
     FormatError
         The target's format or range is not the source's.
     """
-    check_forms(kernel, source, target)
+    check_form(kernel, source, target)
     return tuple(
         _launch(kernel, source, view, blur, aligned)
         for view, blur in _blurs(kernel, source, values)
@@ -218,6 +156,18 @@ def _launch(kernel: "Kernel", info: FrameInfo, view: View, blur: Blur, aligned: 
     tiles = -(-(samples + spare) // _TILE)
     length = -(-(samples + spare) // tiles)
     dtype = np.uint16 if blur.word_bits == 16 else np.uint32
+    macros = shared_macros(info.format, view, aligned) | {
+        "RADIUS_X": len(blur.horizontal) - 1,
+        "RADIUS_Y": len(blur.vertical) - 1,
+        "WORD_BITS": blur.word_bits,
+        "AMOUNT_BITS": blur.amount_bits,
+        "KEPT": kept_channel(info, view) if blur.amount_bits else -1,
+        "ITEMS": _ITEMS,
+        "TILE": _TILE,
+        "ROWS": _ROWS,
+        "NARROW": int(samples < _ITEMS),
+        "SPARE": spare,
+    }
     return Launch(
         source=samples_source(kernel),
         entry="blur",
@@ -229,72 +179,6 @@ def _launch(kernel: "Kernel", info: FrameInfo, view: View, blur: Blur, aligned: 
             *map(np.uint32, (info.format.bits, info.format.shift)),
         ),
         size=(tiles * _ITEMS, -(-rows // _ROWS)),
-        macros=(
-            *_shared_macros(info.format, view, aligned),
-            ("RADIUS_X", len(blur.horizontal) - 1),
-            ("RADIUS_Y", len(blur.vertical) - 1),
-            ("WORD_BITS", blur.word_bits),
-            ("AMOUNT_BITS", blur.amount_bits),
-            ("KEPT", kept_channel(info, view) if blur.amount_bits else -1),
-            ("ITEMS", _ITEMS),
-            ("TILE", _TILE),
-            ("ROWS", _ROWS),
-            ("NARROW", int(samples < _ITEMS)),
-            ("SPARE", spare),
-        ),
+        macros=tuple(macros.items()),
         group=(_ITEMS, 1),
     )
-
-
-def _shared_macros(layout: PixelFormat, view: View, aligned: bool) -> tuple[tuple[str, int], ...]:
-    """Return what samples.h is compiled with, but for depths that are arguments."""
-    macros = samples_macros(layout, view, aligned)
-    deep = layout.dtype.itemsize == 2
-    return tuple(each for each in macros if not (deep and each[0] in ("BITS", "SHIFT")))
-
-
-def samples_source(kernel: "Kernel") -> str:
-    """Return a kernel's text behind samples.h."""
-    return f"{_samples_header()}\n{kernel.source}"
-
-
-@functools.cache
-def _samples_header() -> str:
-    return resources.files("bridges.kernels.families").joinpath("samples.h").read_text("utf-8")
-
-
-def samples_macros(layout: PixelFormat, view: View, aligned: bool) -> tuple[tuple[str, int], ...]:
-    """Return what samples.h is compiled with."""
-    return (
-        ("CHANNELS", view.channels),
-        ("STEP", view.step),
-        ("OFFSET", view.offset),
-        ("BYTES", layout.dtype.itemsize),
-        ("SHIFT", layout.shift),
-        ("BITS", layout.bits),
-        ("ALIGNED", int(aligned)),
-    )
-
-
-def compute(
-    kernel: "Kernel",
-    planes: Planes,
-    source: FrameInfo,
-    target: FrameInfo,
-    out: Planes,
-    /,
-    **values: Any,
-) -> None:
-    """Fill all planes by the reference.
-
-    Raises
-    ------
-    FormatError
-        The target's format or range is not the source's.
-    """
-    from bridges.kernels import reference
-
-    check_forms(kernel, source, target)
-    made = getattr(reference, kernel.name)(planes, source, **values)
-    for plane, result in zip(out, made, strict=True):
-        plane[...] = result

@@ -7,6 +7,7 @@ from bridges.errors import KernelError
 from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
 from bridges.frame import ColourRange, FrameInfo, Matrix
 from bridges.kernels.colour import yuv_matrix
+from bridges.kernels.families.defaults import in_place, written
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.launch import Launch
 from bridges.kernels.point import compute_chain, launch_chain
@@ -62,16 +63,6 @@ def note(kernel: Kernel, info: FrameInfo, /, **values: Any) -> str:
     if kernel.name == "yuv_to_rgb":
         return yuv_matrix(info)[1]
     return f"RGB written as {matrix_for(info)[1]}" if values["matrix"] == "auto" else ""
-
-
-def written(_kernel: Kernel, target: FrameInfo, /) -> tuple[int, ...]:
-    """Return all planes."""
-    return tuple(range(len(target.format.planes)))
-
-
-def in_place(_kernel: Kernel, _source: FrameInfo, _target: FrameInfo, /) -> bool:
-    """Whether a picture may be its own target: never."""
-    return False
 
 
 def launches(

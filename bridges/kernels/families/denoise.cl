@@ -1,6 +1,6 @@
-/* denoise: temporal noise is averaged away where a picture differs little from the last result.
+/* denoise: averages temporal noise away where a picture differs little from the last result.
  * param strength: float = 0.6 in [0, 0.99]   share of the smallest differences that is taken away
- * param threshold: float = 12 in [1, 64]     differences from here on are motion, in 8-bit codes
+ * param threshold: float = 12 in [1, 64]   differences from here on are motion, in 8-bit codes
  * previous the picture that noise is averaged with: it holds what is left of all before
  * kind denoise
  *
@@ -9,9 +9,8 @@
  *   out = previous + d * k(|d|),  k(a) = 1 - strength * max(0, 1 - a / threshold)
  *
  * Alpha and padding are copied. Rows are taken as samples side by side, whatever their channels.
- * Compiled with
+ * Compiled with BYTES, SHIFT and BITS, which samples.h takes, and with
  *
- *   BYTES, SHIFT, BITS    of one sample; its unused low bits, and the significant ones
  *   SAMPLES               of an item: as many as two words hold, where all rows start at multiples
  *                         of four bytes; or 1, which is read byte by byte
  *   STEP, COPIED          samples of a pixel; which one of them is copied, or STEP if none
@@ -19,8 +18,6 @@
  * `columns` and `first` count such items. Each reads and writes its own samples alone, so that the
  * target may be the memory of either picture.
  */
-#define HIGHEST ((1 << BITS) - 1)
-
 /* What is to be taken from a difference of magnitude a is a * strength * (1 - a / threshold), where
  * the second factor, `all - a * each`, has 30 bits of fraction, of which 19 are kept: products fit
  * 32 bits since a * strength * (1 - a / threshold) is at most 64 * 256 / 4. At least one code of a
@@ -35,11 +32,12 @@ DEVICE i32 filtered(i32 current, i32 previous, i32 most, i32 all, i32 each) {
     return difference < 0 ? current + taken : current - taken;
 }
 
-#define SAMPLE(now, before, i)                                                                    \
-    sample((now) >> SHIFT & HIGHEST, (before) >> SHIFT & HIGHEST, (i) % STEP == COPIED, most, all, \
-           each)
+#define MADE(now, before, i)                                                                      \
+    made((now) >> SHIFT & CODE_MAX, (before) >> SHIFT & CODE_MAX, (i) % STEP == COPIED, most, all, \
+         each)
 
-DEVICE u32 sample(u32 now, u32 before, int copied, i32 most, i32 all, i32 each) {
+/* A sample with its unused bits. */
+DEVICE u32 made(u32 now, u32 before, int copied, i32 most, i32 all, i32 each) {
     return (copied ? now : (u32)filtered((i32)now, (i32)before, most, all, each)) << SHIFT;
 }
 
@@ -56,19 +54,14 @@ KERNEL void denoise(GLOBAL u8 *target, u32 stride, GLOBAL const u8 *source, u32 
     for (int word = 0; word < 2; word++) {
         u32 from = ((GLOBAL const u32 *)now)[2 * x + word];
         u32 last = ((GLOBAL const u32 *)before)[2 * x + word];
-        u32 made = 0;
+        u32 word_made = 0;
         for (int i = 0; i < SAMPLES / 2; i++)
-            made |= SAMPLE(from >> (8 * BYTES * i), last >> (8 * BYTES * i),
-                           word * (SAMPLES / 2) + i)
-                    << (8 * BYTES * i);
-        ((GLOBAL u32 *)out)[2 * x + word] = made;
+            word_made |= MADE(from >> (8 * BYTES * i), last >> (8 * BYTES * i),
+                              word * (SAMPLES / 2) + i)
+                         << (8 * BYTES * i);
+        ((GLOBAL u32 *)out)[2 * x + word] = word_made;
     }
-#elif BYTES == 2
-    u32 made = SAMPLE((u32)now[2 * x] | ((u32)now[2 * x + 1] << 8),
-                      (u32)before[2 * x] | ((u32)before[2 * x + 1] << 8), x);
-    out[2 * x] = (u8)made;
-    out[2 * x + 1] = (u8)(made >> 8);
 #else
-    out[x] = (u8)SAMPLE((u32)now[x], (u32)before[x], x);
+    STORE_AT(out, x, MADE(STORED(now, x), STORED(before, x), x));
 #endif
 }

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridges.errors import FormatError
 from bridges.formats import PixelFormat
 from bridges.frame import FrameInfo
+from bridges.kernels.families.defaults import check_form, note, output, written
+from bridges.kernels.families.samples import samples_source
 from bridges.kernels.launch import Launch, Plane
 from bridges.kernels.recipe import Planes
 
@@ -73,31 +74,9 @@ def copied(layout: PixelFormat, plane: int) -> int:
     return next((k for k, name in enumerate(names) if name in "AX"), len(names))
 
 
-def note(_kernel: "Kernel", _info: FrameInfo, /, **_values: float) -> str:
-    """Return nothing: denoising assumes nothing of a picture."""
-    return ""
-
-
-def output(_kernel: "Kernel", info: FrameInfo, /, **_values: float) -> FrameInfo:
-    """Return what it makes of a picture: one of the same form."""
-    return info
-
-
-def written(_kernel: "Kernel", target: FrameInfo, /) -> tuple[int, ...]:
-    """Return all planes."""
-    return tuple(range(len(target.format.planes)))
-
-
 def in_place(_kernel: "Kernel", source: FrameInfo, target: FrameInfo, /) -> bool:
     """Whether a picture may be its own target: no sample is read for another."""
     return source.format is target.format
-
-
-def _check_forms(source: FrameInfo, target: FrameInfo) -> None:
-    forms = [(info.format.name, info.is_full_range) for info in (source, target)]
-    if forms[0] != forms[1]:
-        names = [f"{name} of {'full' if full else 'limited'} range" for name, full in forms]
-        raise FormatError(f"denoise makes {names[0]} of it, not {names[1]}; convert its result")
 
 
 def launches(
@@ -116,7 +95,7 @@ def launches(
     FormatError
         The target's format or range is not the source's.
     """
-    _check_forms(source, target)
+    check_form(kernel, source, target)
     layout = source.format
     numbers = curve(layout, strength, threshold)
     made = []
@@ -131,20 +110,20 @@ def launches(
                 "STEP": len(layout.planes[index].channels),
                 "COPIED": copied(layout, index),
             }
-            scalars = (
-                *map(np.uint32, (first, items, rows)),
-                *map(np.int32, (numbers.most, numbers.all, numbers.each)),
+            launch = Launch(
+                source=samples_source(kernel),
+                entry=kernel.name,
+                arguments=(
+                    Plane("target", index),
+                    Plane("source", index),
+                    Plane("previous", index),
+                    *map(np.uint32, (first, items, rows)),
+                    *map(np.int32, (numbers.most, numbers.all, numbers.each)),
+                ),
+                size=(items, rows),
+                macros=tuple(macros.items()),
             )
-            pictures = (Plane("target", index), Plane("source", index), Plane("previous", index))
-            made.append(
-                Launch(
-                    kernel.source,
-                    "denoise",
-                    (*pictures, *scalars),
-                    (items, rows),
-                    tuple(macros.items()),
-                )
-            )
+            made.append(launch)
     return tuple(made)
 
 
@@ -158,7 +137,7 @@ def _parts(width: int, samples: int, aligned: bool) -> Iterator[tuple[int, int, 
 
 
 def compute(
-    _kernel: "Kernel",
+    kernel: "Kernel",
     planes: Planes,
     source: FrameInfo,
     target: FrameInfo,
@@ -176,7 +155,7 @@ def compute(
     """
     from bridges.kernels import reference
 
-    _check_forms(source, target)
+    check_form(kernel, source, target)
     half = len(planes) // 2
     for index, plane in enumerate(out):
         plane[...] = reference.denoise(

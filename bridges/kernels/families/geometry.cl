@@ -1,31 +1,27 @@
-/* crop: a part of the picture.
- * param x: int = 0        the first column of the part, on the grid of the chroma samples
- * param y: int = 0        its first row, on the grid too
- * param width: int = 0    its columns; 0: up to the end of the picture
- * param height: int = 0   its rows; 0: up to the end of the picture
+/* crop: takes a part of the picture.
+ * param x: int = 0   its first column, on the grid of the chroma samples
+ * param y: int = 0   its first row, on the grid too
+ * param width: int = 0   its columns; 0 takes all up to the end
+ * param height: int = 0   its rows; 0 takes all up to the end
  * kind geometry
  */
-
-/* pad: the picture with a border of one colour.
- * param left: int = 0 in [0, 65535]     columns to add, on the grid of the chroma samples
- * param top: int = 0 in [0, 65535]      rows to add, on the grid too
- * param right: int = 0 in [0, 65535]    columns to add
+/* pad: adds a border of one colour.
+ * param left: int = 0 in [0, 65535]   columns to add, on the grid of the chroma samples
+ * param top: int = 0 in [0, 65535]   rows to add, on the grid too
+ * param right: int = 0 in [0, 65535]   columns to add
  * param bottom: int = 0 in [0, 65535]   rows to add
- * param colour: str = black             a name, or #rrggbb in full-range R'G'B'
+ * param colour: str = black   a name, or #rrggbb in full-range R'G'B'
  * kind geometry
  */
-
-/* flip: the picture mirrored: left and right change places, or top and bottom, or both.
+/* flip: mirrors the picture: left and right change places, or top and bottom, or both.
  * param direction: str = horizontal in {horizontal, vertical, both}   what changes places
  * kind geometry
  */
-
-/* rotate: the picture turned clockwise by quarter turns.
+/* rotate: turns the picture clockwise by quarter turns.
  * param angle: int = 90   degrees: 90, 180 or 270
  * kind geometry
  */
-
-/* transpose: rows and columns change places.
+/* transpose: lets rows and columns change places.
  * kind geometry
  */
 

@@ -1,5 +1,5 @@
 /* lut: looks colours up in a table that a .cube file holds.
- * param file: str   its path
+ * param file: str   path of the .cube file
  * param interpolation: str = tetrahedral in {tetrahedral, trilinear}   between colours of a 3D table
  * prepare lut
  *

@@ -12,9 +12,7 @@ neighbouring entries differ by; where a domain begins elsewhere than at 0, it do
 codes.
 """
 
-import functools
 import math
-import os
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from bridges.errors import KernelError
 from bridges.frame import FrameInfo
 from bridges.kernels.colour import WHITE
 from bridges.kernels.families.cube import Cube, read_cube
+from bridges.kernels.families.file import read_once
 from bridges.kernels.kernel import Kernel
 
 __all__ = ["CURVES", "LUT_ONE", "TETRAHEDRAL", "TRILINEAR", "output", "prepare"]
@@ -34,8 +33,8 @@ CURVES, TRILINEAR, TETRAHEDRAL = 1, 2, 3
 LUT_ONE = 1 << 24
 """The distance of two entries."""
 
-_LOWEST, _NARROWEST = 4.0, 1 / 4096
-"""What the integers of places hold: how far from 0 a domain may begin, and how narrow it may be."""
+_LOWEST, _NARROWEST, _WIDEST = 4.0, 1 / 4096, 65536.0
+"""What the integers of places hold: how far from 0 a domain may begin, and how wide it may be."""
 
 Prepared = tuple[np.int32, np.int32, npt.NDArray[Any], npt.NDArray[Any]]
 
@@ -57,25 +56,21 @@ def prepare(_kernel: Kernel, _info: FrameInfo, /, *, file: str, interpolation: s
     KernelError
         The file is no .cube file, or has a domain beyond what the integers hold.
     """
-    try:
-        stamp = os.stat(file).st_mtime_ns
-    except (OSError, ValueError):
-        stamp = 0  # Reading it says why.
-    kind, size, axes, table = _tables(file, stamp)
+    kind, size, axes, table = _tables(file)
     if kind != CURVES and interpolation == "trilinear":
         kind = np.int32(TRILINEAR)
     return kind, size, axes, table
 
 
-@functools.lru_cache(4)
-def _tables(file: str, _stamp: int) -> Prepared:
-    """Return the same of a file as it was changed last; frames share what is read once."""
+@read_once
+def _tables(file: str) -> Prepared:
+    """Return the same for tetrahedral interpolation."""
     cube = read_cube(file)
     for low, high in zip(cube.low, cube.high, strict=True):
-        if abs(low) > _LOWEST or high - low < _NARROWEST:
+        if abs(low) > _LOWEST or not _NARROWEST <= high - low <= _WIDEST:
             raise KernelError(
-                f"{file}: a domain begins between -{_LOWEST:g} and {_LOWEST:g} and is at least "
-                f"{_NARROWEST:g} wide, found {low:g} to {high:g}"
+                f"{file}: a domain begins between -{_LOWEST:g} and {_LOWEST:g} and is "
+                f"{_NARROWEST:g} to {_WIDEST:g} wide, found {low:g} to {high:g}"
             )
     size = len(cube.table)
     if not cube.is_3d:

@@ -1,7 +1,7 @@
 /* overlay: lays a picture of a file over this one.
- * param file: str   its path; of a film the first picture is taken
- * param x: int = 0   column of its left edge; what lies outside is cut off
- * param y: int = 0   row of its upper edge
+ * param file: str   path of the picture; of a film the first one is taken
+ * param x: int = 0   column of its left edge, in pixels; what lies outside is cut off
+ * param y: int = 0   row of its upper edge, in pixels
  * param opacity: float = 1 in [0, 1]   what its alpha is multiplied with
  * prepare overlay
  *

@@ -6,8 +6,6 @@ Duff ("Compositing Digital Images", SIGGRAPH 1984), exact over opaque pictures, 
 need no weight. Codes are mixed as they are stored, as players and libavfilter's ``overlay`` do.
 """
 
-import functools
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from bridges.errors import KernelError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
+from bridges.kernels.families.file import read_once
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.reference.pixels import load_pixels
 
@@ -27,9 +26,9 @@ __all__ = ["output", "prepare", "read_picture"]
 Prepared = tuple[np.int32, np.int32, np.int32, np.int32, npt.NDArray[np.uint32]]
 
 
-def output(kernel: Kernel, info: FrameInfo, /, **values: Any) -> FrameInfo:
+def output(_kernel: Kernel, info: FrameInfo, /, *, file: str, **_: Any) -> FrameInfo:
     """Return the picture's own form, once it is known that the file holds a picture."""
-    prepare(kernel, info, **values)
+    read_picture(file)
     return info
 
 
@@ -45,11 +44,7 @@ def prepare(
     KernelError
         The file holds no picture.
     """
-    try:
-        stamp = os.stat(file).st_mtime_ns
-    except (OSError, ValueError):
-        stamp = 0  # Reading it says why.
-    image = _cached_picture(file, stamp)
+    image = read_picture(file)
     left, right = max(x, 0), min(x + image.shape[1], info.width)
     top, bottom = max(y, 0), min(y + image.shape[0], info.height)
     if left >= right or top >= bottom:
@@ -62,6 +57,7 @@ def prepare(
     return *place, words.reshape(-1)
 
 
+@read_once
 def read_picture(path: str) -> npt.NDArray[np.uint16]:
     """Return the first picture of a file.
 
@@ -74,7 +70,8 @@ def read_picture(path: str) -> npt.NDArray[np.uint16]:
     -------
     numpy.ndarray
         R'G'B'A codes of 0 to 65535, ``(rows, columns, 4)``; chroma is interpolated, and sited in
-        the middle of its pixels as in JFIF. Profiles and transfer functions are left aside.
+        the middle of its pixels as in JFIF. Profiles and transfer functions are left aside. The
+        array is read-only: who reads the file again gets the same.
 
     Raises
     ------
@@ -97,11 +94,9 @@ def read_picture(path: str) -> npt.NDArray[np.uint16]:
     with FFmpegContext().wrap(_known(found)) as frame:
         planes = [np.asarray(tensor) for tensor in frame.tensors]
         pixels = load_pixels(planes, frame.info, "centre")
-    return np.stack([pixels.r, pixels.g, pixels.b, pixels.a], -1).astype(np.uint16)
-
-
-_cached_picture = functools.lru_cache(4)(lambda path, _stamp: read_picture(path))
-"""Frames share what is read once; the stamp tells when the file was changed."""
+    codes = np.stack([pixels.r, pixels.g, pixels.b, pixels.a], -1).astype(np.uint16)
+    codes.setflags(write=False)
+    return codes
 
 
 def _known(frame: "VideoFrame") -> "VideoFrame":

@@ -1,17 +1,17 @@
-/* resize: a picture of another size; chroma stays where the picture's siting puts it.
- * param width: int = 0 in [0, 65536]         columns of the result; 0 keeps the shape
- * param height: int = 0 in [0, 65536]        rows of the result; 0 keeps the shape
+/* resize: makes the picture another size; chroma stays where its siting puts it.
+ * param width: int = 0 in [0, 65535]   columns of the result; 0 keeps the shape
+ * param height: int = 0 in [0, 65535]   rows of the result; 0 keeps the shape
  * param filter: str = bicubic in {bilinear, bicubic, lanczos}   what weighs the samples
- * param antialias: bool = true               whether the filter widens as the picture shrinks
- * param siting: str = left in {left, centre} where chroma lies between the columns of luma
+ * param antialias: bool = true   whether the filter widens as the picture shrinks
+ * param siting: str = left in {left, centre}   where chroma lies between the columns of luma
  * kind resize
  *
  * Columns are weighted first, into a row of sums that is kept near; then those of the row. Every
- * group makes a stretch of an output row, in runs. Compiled with
+ * group makes a stretch of an output row, in runs; of rows of groups, CUDA has no more than 65535.
+ * Compiled with
  *
  *   HALVES                1 where all is the mean of two by two bytes, alone in a plane; or
- *   BYTES, WORDS          of one sample; 1 where those of two bytes lie at even addresses
- *   CHANNELS, STEP        samples treated alike side by side, and from one element to the next
+ *                         what samples.h takes, and
  *   TAPS, DOWN_TAPS       weights of an output, and of a sum in each pass
  *   PARTS                 1 where there are several passes
  *   WIDE                  1 where sums need 64 bits, and weights and what is kept of sums 32
@@ -21,7 +21,7 @@
  *   SHORT                 1 where weights repeat soon enough for a period to be written out; then
  *   PERIOD                after so many outputs,
  *   ADVANCE, PHASE, DIVISOR   output x begins (x * ADVANCE + PHASE) / DIVISOR columns later, and
- *   DOWN_SHIFT, SHIFT, SIGNED     are known
+ *   DOWN_SHIFT, ACROSS_SHIFT, SIGNED     are known
  *
  * A compiler for processors vectorises the loop of an item over its own run, and needs no gathers
  * where it knows the period: one item does a whole run. On a GPU the items of a group share its
@@ -95,51 +95,23 @@ typedef i16 kept_t;
 
 #if !SHORT
 #define DOWN_SHIFT down_shift
-#define SHIFT shift
+#define ACROSS_SHIFT across_shift
 #define SIGNED 1
 #endif
 
-/* Where sample i of the elements of a row is. */
-#if CHANNELS == STEP
-#define AT(i) (i)
-#else
-#define AT(i) ((i) * STEP)
-#endif
-
-#if BYTES == 1
-#define CODE(row, i) ((sum_t)(row)[AT(i)])
-#define STORE(row, i, code) (row)[AT(i)] = (u8)(code)
-#define HIGHEST 255
-#else
-#if WORDS
-#define STORED(row, i) ((u32)((GLOBAL const u16 *)(row))[AT(i)])
-#define STORE(row, i, code) ((GLOBAL u16 *)(row))[AT(i)] = (u16)((code) << unused)
-#else
-#define STORED(row, i) ((u32)(row)[2 * AT(i)] | ((u32)(row)[2 * AT(i) + 1] << 8))
-#define STORE(row, i, code)                                                                       \
-    {                                                                                             \
-        u32 stored = (u32)(code) << unused;                                                       \
-        (row)[2 * AT(i)] = (u8)stored;                                                            \
-        (row)[2 * AT(i) + 1] = (u8)(stored >> 8);                                                 \
-    }
-#endif
-#define CODE(row, i) ((sum_t)((STORED(row, i) >> unused) & (u32)highest))
-#define HIGHEST highest
-#endif
-
-#define HALF(bits) (((sum_t)1 << (bits)) >> 1)
+#define HALF(places) (((sum_t)1 << (places)) >> 1)
 #if SIGNED
-#define ROUNDED(sum) CLAMP((sum) >> SHIFT, 0, HIGHEST)
+#define ROUNDED(sum) CLAMP((sum) >> ACROSS_SHIFT, 0, CODE_MAX)
 #else
-#define ROUNDED(sum) ((sum) >> SHIFT)
+#define ROUNDED(sum) ((sum) >> ACROSS_SHIFT)
 #endif
 
 KERNEL HINT void resize(GLOBAL u8 *target, u32 target_stride, GLOBAL const u8 *source,
                         u32 source_stride, GLOBAL const weight_t *weights,
                         GLOBAL const i32 *starts, GLOBAL const weight_t *down_weights,
                         GLOBAL const u32 *down_rows, u32 passes, u32 columns_in, u32 columns,
-                        u32 width, u32 offset, u32 unused, i32 highest, u32 down_shift,
-                        u32 shift) {
+                        u32 width, u32 offset, u32 bits, u32 shift, u32 down_shift,
+                        u32 across_shift) {
     NEAR kept_t sums[ROOM];
 #if PARTS
     NEAR sum_t parts[ROOM];
@@ -172,7 +144,7 @@ KERNEL HINT void resize(GLOBAL u8 *target, u32 target_stride, GLOBAL const u8 *s
                 sum = pass ? parts[part] : sum;
 #endif
                 for (int t = 0; t < DOWN_TAPS; t++)
-                    sum += down[t] * CODE(rows[t], i * LANES + lane);
+                    sum += down[t] * (sum_t)CODE(rows[t], i * LANES + lane);
 #if PARTS
                 parts[part] = sum;
 #endif
@@ -197,7 +169,7 @@ KERNEL HINT void resize(GLOBAL u8 *target, u32 target_stride, GLOBAL const u8 *s
         for (int j = 0; j < PERIOD; j++)
             for (int channel = 0; channel < CHANNELS; channel++) {
                 size_t from = k * (PERIOD * ADVANCE / DIVISOR) + (j * ADVANCE + PHASE) / DIVISOR;
-                sum_t sum = HALF(SHIFT);
+                sum_t sum = HALF(ACROSS_SHIFT);
                 for (int t = 0; t < TAPS; t++)
                     sum += (sum_t)near_weights[t * PERIOD + j] * SUM_OF(from + t, channel);
                 STORE(out, (k * PERIOD + j) * CHANNELS + channel, ROUNDED(sum));
@@ -215,7 +187,7 @@ KERNEL HINT void resize(GLOBAL u8 *target, u32 target_stride, GLOBAL const u8 *s
     for (int channel = 0; channel < CHANNELS; channel++)
         EACH(x, done, count) {
             i32 from = starts[begin + x] - start;
-            sum_t sum = HALF(SHIFT);
+            sum_t sum = HALF(ACROSS_SHIFT);
             for (int t = 0; t < TAPS; t++)
                 sum += (sum_t)weights[(size_t)t * columns + begin + x] * SUM_OF(from + t, channel);
             PUT(x, channel, ROUNDED(sum));

@@ -1,23 +1,17 @@
-"""Resizing: which samples an output is made of, and by what they are weighted.
+"""Resizing: how the passes over columns and rows are shared out among items and groups."""
 
-Samples of an axis lie at the centres of pixels: output ``x`` of ``n`` lies at
-``(x + 0.5) * r - 0.5`` of a source of ``m = r * n``. A plane that has a sample for ``s`` pixels has
-those in the middle of them, which leaves the formula as it is, or where the first of them lies:
-then output ``x`` lies at ``((s * x + 0.5) * r - 0.5) / s``. Beyond its ends a picture repeats them.
-"""
-
-import functools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bridges.errors import KernelError
 from bridges.frame import FrameInfo
+from bridges.kernels.families.defaults import check_form, in_place, written
+from bridges.kernels.families.samples import samples_source, shared_macros, spare_columns
+from bridges.kernels.families.scaling import Axis, Scaling, Weights, scaling
 from bridges.kernels.launch import Launch, Plane, Table
 from bridges.kernels.recipe import Planes
 from bridges.kernels.views import View, views
@@ -25,202 +19,12 @@ from bridges.kernels.views import View, views
 if TYPE_CHECKING:
     from bridges.kernels.kernel import Kernel
 
-__all__ = [
-    "Axis",
-    "Scaling",
-    "aspect",
-    "columns",
-    "compute",
-    "in_place",
-    "launches",
-    "note",
-    "output",
-    "scaling",
-    "written",
-]
-
-Reals = npt.NDArray[np.float64]
-Weights = npt.NDArray[np.int64]
-
-
-def _bilinear(distance: Reals) -> Reals:
-    triangle: Reals = np.maximum(0, 1 - np.abs(distance))
-    return triangle
-
-
-def _bicubic(distance: Reals) -> Reals:
-    x = np.abs(distance)
-    inner, outer = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x < 1, inner, np.where(x < 2, outer, 0))
-
-
-def _lanczos(distance: Reals) -> Reals:
-    lobes: Reals = np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0)
-    return lobes
-
-
-FILTERS: dict[str, tuple[Callable[[Any], Reals], int]] = {
-    "bilinear": (_bilinear, 1),
-    "bicubic": (_bicubic, 2),
-    "lanczos": (_lanczos, 3),
-}
-"""The weight by distance in samples, and the distance where it ends. Bicubic is R. Keys, "Cubic
-convolution interpolation for digital image processing" (1981), with a = -0.5, of third order;
-Lanczos is C. Duchon, "Lanczos filtering in one and two dimensions" (1979), of three lobes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Axis:
-    """What each output of an axis is made of: ``sum(weight[x % period] * sample[first(x) + t])``.
-
-    Attributes
-    ----------
-    first : int
-        The source sample of the first tap of output 0; it may lie before the picture.
-    advance, phase, divisor : int
-        That of output ``x`` lies ``(x * advance + phase) // divisor`` later.
-    weights : numpy.ndarray
-        ``(period, taps)``, real numbers whose rows add up to one.
-    """
-
-    first: int
-    advance: int
-    phase: int
-    divisor: int
-    weights: Reals
-
-    @property
-    def period(self) -> int:
-        """After how many outputs the weights repeat."""
-        return len(self.weights)
-
-    @property
-    def taps(self) -> int:
-        """How many samples make an output."""
-        return len(self.weights[0])
-
-    def starts(self, count: int) -> Weights:
-        """Return the first source samples of ``count`` outputs; they may lie beyond the ends."""
-        found: Weights = (np.arange(count) * self.advance + self.phase) // self.divisor
-        return found + self.first
-
-    def sources(self, count: int, end: int) -> Weights:
-        """Return the source samples of ``count`` outputs, ``(count, taps)``, all below ``end``."""
-        found: Weights = np.clip(self.starts(count)[:, None] + np.arange(self.taps), 0, end - 1)
-        return found
-
-    def span(self, count: int) -> int:
-        """Return how many source samples so many neighbouring outputs need, at most."""
-        return (count - 1) * self.advance // self.divisor + 1 + self.taps
-
-    def rounded(self, fraction: int) -> Weights:
-        """Return the weights as integers of so many fractional bits, whose sums are exactly one.
-
-        Each is one of its two neighbours: those nearest to the next integer are rounded up.
-        """
-        exact = np.ldexp(self.weights, fraction)
-        found: Weights = np.floor(exact).astype(np.int64)
-        missing = (1 << fraction) - found.sum(1)
-        order = np.argsort(found - exact, axis=1, kind="stable")
-        found += np.argsort(order, axis=1, kind="stable") < missing[:, None]
-        return found
-
-    def error(self, fraction: int) -> float:
-        """Return by how much of the highest code rounded weights change an output, at most."""
-        off = self.rounded(fraction) - np.ldexp(self.weights, fraction)
-        return float(np.ldexp(np.abs(off).sum(1).max() / 2, -fraction))
-
-
-@functools.lru_cache(maxsize=256)
-def _axis(source: int, target: int, name: str, antialias: bool, sites: int) -> Axis:
-    """Return the axis of two sizes in pixels; ``sites`` is ``s`` where chroma lies left, or 1."""
-    common = math.gcd(source, target)
-    period_in, period = source // common, target // common
-    advance, divisor = 2 * sites * period_in, 2 * sites * period
-    function, radius = FILTERS[name]
-    widened = max(1.0, source / target) if antialias else 1.0
-    reach = math.ceil(radius * widened)
-    start, phase = divmod(period_in - period, divisor)
-    position = (np.arange(period) * advance + phase) % divisor / divisor
-    taps = np.arange(1 - reach, reach + 1)
-    weights = function((taps - position[:, None]) / widened)
-    weights /= weights.sum(1, keepdims=True)
-    # Taps that no output needs, such as the second of a picture made three times smaller.
-    used = np.flatnonzero(np.abs(weights).max(0) > 1e-9)
-    low, high = used[0], used[-1] + 1
-    return Axis(start + int(taps[low]), advance, phase, divisor, weights[:, low:high])
-
-
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """How a view of a picture is resized.
-
-    Rows of sums are ``(sum(down * code) + half) >> fraction - kept``, and codes
-    ``clamp((sum(across * that) + half) >> fraction + kept, 0, highest)``.
-
-    Attributes
-    ----------
-    across, down : Axis
-        Of the columns and the rows.
-    fraction, kept : int
-        Fractional bits of the weights, and of the sums between.
-    """
-
-    across: Axis
-    down: Axis
-    fraction: int
-    kept: int
-
-    @property
-    def wide(self) -> bool:
-        """Whether sums need 64 bits, and what is kept of them 32; otherwise 32 and 16."""
-        return self.fraction > 14
-
-    @property
-    def halves(self) -> bool:
-        """Whether every output is the mean of two by two samples."""
-        axes = self.across, self.down
-        return all(axis.first == 0 and axis.weights.tolist() == [[0.5, 0.5]] for axis in axes)
-
-    @property
-    def passes(self) -> int:
-        """How often a row of sums is gone through, with at most 8 source rows each time."""
-        return -(-self.down.taps // 8)
-
-
-_ERROR = 1 / 8
-"""Of a code: what the rounded weights of an axis may change. What is kept of the sums between adds
-less than 1/16, so that an output is within 0.9 of the exact sum."""
-
-
-def scaling(view: View, source: FrameInfo, target: FrameInfo, /, **values: Any) -> Scaling:
-    """Return how a view of one picture becomes that of another.
-
-    Parameters
-    ----------
-    view : View
-        Of the format that both have.
-    source, target : FrameInfo
-        The sizes, and the depth.
-    **values
-        ``filter``, ``antialias`` and ``siting``.
-    """
-    name, antialias = values["filter"], values["antialias"]
-    sites = 1 << view.log2_width if values["siting"] == "left" else 1
-    across = _axis(source.width, target.width, name, antialias, sites)
-    down = _axis(source.height, target.height, name, antialias, 1)
-    bits = source.format.bits
-    # Codes, the bits that are kept and a sign are 15 bits; weights of up to 1.3 and their negative
-    # share leave sums below 2**30.
-    if bits <= 10 and max(across.error(14), down.error(14)) * (1 << bits) <= _ERROR:
-        return Scaling(across, down, 14, 14 - bits)
-    return Scaling(across, down, 22, 8)
+__all__ = ["aspect", "columns", "compute", "in_place", "launches", "note", "output", "written"]
 
 
 def columns(view: View, info: FrameInfo) -> int:
     """Return how many elements of a view lie in a row: of packed 4:2:2 always an even number."""
-    plane = info.format.planes[view.plane]
-    return -(-info.width >> plane.log2_width) * (len(plane.channels) // view.step)
+    return view.size(info.width, info.height)[0] + spare_columns(info.format, view, info.width)
 
 
 def output(_kernel: "Kernel", info: FrameInfo, /, **values: Any) -> FrameInfo:
@@ -257,24 +61,25 @@ def note(_kernel: "Kernel", info: FrameInfo, /, **values: Any) -> str:
     return f"chroma sited {values['siting']} (assumed)"
 
 
-def written(_kernel: "Kernel", target: FrameInfo, /) -> tuple[int, ...]:
-    """Return all planes."""
-    return tuple(range(len(target.format.planes)))
-
-
-def in_place(_kernel: "Kernel", _source: FrameInfo, _target: FrameInfo, /) -> bool:
-    """Return False: outputs read what others would have written."""
-    return False
-
-
 def launches(
     kernel: "Kernel", source: FrameInfo, target: FrameInfo, aligned: bool, /, **values: Any
 ) -> tuple[Launch, ...]:
-    """Return how the portable source is compiled and called: once for each view."""
-    return tuple(
-        _launch(kernel, view, source, target, aligned, scaling(view, source, target, **values))
-        for view in views(source.format)
-    )
+    """Return how the portable source is compiled and called: once for each view.
+
+    Raises
+    ------
+    FormatError
+        The target's format or range is not the source's.
+    """
+    check_form(kernel, source, target)
+    made = []
+    for view in views(source.format):
+        numbers = scaling(view, source, target, **values)
+        if aligned and _is_halved(view, source, target, numbers):
+            made.append(_halve(kernel, view, target))
+        else:
+            made.append(_weigh(kernel, view, source, target, aligned, numbers))
+    return tuple(made)
 
 
 _ITEMS = 128
@@ -284,7 +89,7 @@ _RUNS = 4
 """Runs of a group, at most. Items of a processor do one each, and hold it in the nearest cache."""
 
 _LOCAL = 32768
-"""Bytes of local memory that every GPU has."""
+"""Bytes of local memory that every device has: OpenCL 1.2, table 4.3, CL_DEVICE_LOCAL_MEM_SIZE."""
 
 _OUTPUTS = 8192
 """Samples of the target that a group makes, at most."""
@@ -296,7 +101,33 @@ _COLUMNS = 64
 """Of a row for which it is worth to compile its own ratio."""
 
 
-def _launch(
+def _is_halved(view: View, source: FrameInfo, target: FrameInfo, numbers: Scaling) -> bool:
+    """Whether each output of a plane of bytes is the mean of two by two, in pairs of outputs."""
+    count, rows = view.size(target.width, target.height)
+    return (
+        source.format.dtype.itemsize == view.step == 1
+        and numbers.halves
+        and count % 2 == 0
+        and view.size(source.width, source.height) == (2 * count, 2 * rows)
+    )
+
+
+def _halve(kernel: "Kernel", view: View, target: FrameInfo) -> Launch:
+    count, rows = view.size(target.width, target.height)
+    return Launch(
+        source=samples_source(kernel),
+        entry=f"{kernel.name}_halves",
+        arguments=(
+            Plane("target", view.plane),
+            Plane("source", view.plane),
+            *map(np.uint32, (count // 2, rows)),
+        ),
+        size=(count // 2, rows),
+        macros=(("HALVES", 1),),
+    )
+
+
+def _weigh(
     kernel: "Kernel",
     view: View,
     source: FrameInfo,
@@ -307,67 +138,70 @@ def _launch(
     layout, across = source.format, numbers.across
     columns_in, rows_in = view.size(source.width, source.height)
     count, rows = columns(view, target), view.size(target.width, target.height)[1]
-    planes = Plane("target", view.plane), Plane("source", view.plane)
-    halves = (columns_in, rows_in, count % 2) == (2 * count, 2 * rows, 0)
-    if aligned and halves and layout.dtype.itemsize == view.step == 1 and numbers.halves:
-        return Launch(
-            source=kernel.source,
-            entry=f"{kernel.name}_halves",
-            arguments=(*planes, np.uint32(count // 2), np.uint32(rows)),
-            size=(count // 2, rows),
-            macros=(("HALVES", 1),),
-        )
     runs, width = _runs(view, target, numbers)
     weights, fraction = _reduced(across.rounded(numbers.fraction), numbers.fraction)
     down, down_fraction = _reduced(numbers.down.rounded(numbers.fraction), numbers.fraction)
-    kept = min(numbers.kept, down_fraction)
-    passes, nbytes = numbers.passes, _nbytes(view, numbers, count)
-    macros = {
-        "BYTES": layout.dtype.itemsize,
-        "WORDS": int(aligned and layout.dtype.itemsize == 2),
-        "CHANNELS": view.channels,
-        "STEP": view.step,
+    kept, passes = min(numbers.kept, down_fraction), numbers.passes
+    shifts = down_fraction - kept, fraction + kept
+    # Where an element begins is an argument, so that the views of a plane share their code.
+    macros = shared_macros(layout, view, aligned) | {
+        "OFFSET": 0,
         "TAPS": across.taps,
         "DOWN_TAPS": -(-down.shape[1] // passes),
         "PARTS": int(passes > 1),
         "WIDE": int(numbers.wide),
-        "RUNS": runs,
-        "ITEMS": _ITEMS,
-        "RUN_ROOM": _room(across.span(width) * view.channels, nbytes),
-        "GROUP_ROOM": _room(across.span(runs * width) * view.channels, nbytes),
-        "OUTPUTS": _room(width * view.channels, 4),
-        "SHORT": int(_is_short(view, across, count)),
+        **_rooms(view, numbers, count, runs, width),
+        "SHORT": 0,
     }
-    if macros["SHORT"]:
-        macros |= {
-            "PERIOD": across.period,
-            "ADVANCE": across.advance,
-            "PHASE": across.phase,
-            "DIVISOR": across.divisor,
-            "DOWN_SHIFT": down_fraction - kept,
-            "SHIFT": fraction + kept,
-            "SIGNED": int(min(weights.min(), down.min()) < 0),
-        }
+    if _is_short(view, across, count):
+        is_signed = min(weights.min(), down.min()) < 0
+        macros |= _period(across, shifts, is_signed)
     weight_type = np.int32 if numbers.wide else np.int16
     each = np.arange(count) % across.period
     down_rows, down_weights = _passes(numbers.down, down, rows, rows_in, passes)
     return Launch(
-        source=kernel.source,
+        source=samples_source(kernel),
         entry=kernel.name,
         arguments=(
-            *planes,
+            Plane("target", view.plane),
+            Plane("source", view.plane),
             Table(np.ascontiguousarray(weights[each].T, weight_type)),
             Table(across.starts(count).astype(np.int32)),
             Table(down_weights.astype(weight_type)),
             Table(down_rows.astype(np.uint32)),
-            *map(np.uint32, (passes, columns_in, count, width, view.offset, layout.shift)),
-            np.int32((1 << layout.bits) - 1),
-            *map(np.uint32, (down_fraction - kept, fraction + kept)),
+            *map(np.uint32, (passes, columns_in, count, width, view.offset)),
+            *map(np.uint32, (layout.bits, layout.shift, *shifts)),
         ),
         size=(-(-count // (runs * width)) * _ITEMS, rows),
         macros=tuple(macros.items()),
         group=(_ITEMS, 1),
     )
+
+
+def _rooms(view: View, numbers: Scaling, count: int, runs: int, width: int) -> dict[str, int]:
+    """Return the macros of what a group holds."""
+    nbytes, span = _nbytes(view, numbers, count), numbers.across.span
+    return {
+        "RUNS": runs,
+        "ITEMS": _ITEMS,
+        "RUN_ROOM": _room(span(width) * view.channels, nbytes),
+        "GROUP_ROOM": _room(span(runs * width) * view.channels, nbytes),
+        "OUTPUTS": _room(width * view.channels, 4),
+    }
+
+
+def _period(across: Axis, shifts: tuple[int, int], is_signed: bool) -> dict[str, int]:
+    """Return the macros of weights whose period is written out."""
+    return {
+        "SHORT": 1,
+        "PERIOD": across.period,
+        "ADVANCE": across.advance,
+        "PHASE": across.phase,
+        "DIVISOR": across.divisor,
+        "DOWN_SHIFT": shifts[0],
+        "ACROSS_SHIFT": shifts[1],
+        "SIGNED": int(is_signed),
+    }
 
 
 def _passes(
@@ -427,7 +261,7 @@ def _runs(view: View, target: FrameInfo, numbers: Scaling) -> tuple[int, int]:
 
 
 def compute(
-    _kernel: "Kernel",
+    kernel: "Kernel",
     planes: Planes,
     source: FrameInfo,
     target: FrameInfo,
@@ -435,9 +269,16 @@ def compute(
     /,
     **values: Any,
 ) -> None:
-    """Fill all planes by the reference."""
+    """Fill all planes by the reference.
+
+    Raises
+    ------
+    FormatError
+        The target's format or range is not the source's.
+    """
     from bridges.kernels import reference
 
+    check_form(kernel, source, target)
     made = reference.resize(planes, source, target, **values)
     for plane, samples in zip(out, made, strict=True):
         plane[...] = samples

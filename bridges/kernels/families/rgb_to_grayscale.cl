@@ -1,4 +1,4 @@
-/* rgb_to_grayscale: the luma Y' of each pixel, weighted by the picture's own matrix.
+/* rgb_to_grayscale: takes the luma Y' of each pixel, weighted by the picture's own matrix.
  * reads gray* ya8 ya16le yuv* yuyv422 nv?? p0??le p2??le p4??le uyvy422 yvyu422
  * reads rgb* bgr* 0rgb 0bgr argb abgr gbrp* gbrap*
  * writes gray* yuv4* yuvj4* yuva4* nv?? p0??le p2??le p4??le

@@ -1,4 +1,4 @@
-/* sobel: edges: how steep luma is at each pixel, or each of R, G and B; white on black.
+/* sobel: draws edges: how steep luma is at each pixel, or each of R, G and B; white on black.
  * kind sobel
  *
  * Chroma becomes neutral, alpha is copied. Compiled with what samples.h takes, and with

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bridges.frame import FrameInfo
-from bridges.kernels.families.blur import (
-    check_forms,
+from bridges.kernels.families.defaults import check_form, compute, in_place, note, output, written
+from bridges.kernels.families.samples import (
     kept_channel,
     samples_macros,
     samples_source,
@@ -28,7 +28,6 @@ from bridges.kernels.families.blur import (
     spare_columns,
 )
 from bridges.kernels.launch import Launch, Plane
-from bridges.kernels.recipe import Planes
 from bridges.kernels.views import View, views
 
 if TYPE_CHECKING:
@@ -68,26 +67,6 @@ def plain_code(info: FrameInfo, view: View) -> int | None:
     return 1 << info.format.bits - 1 if set(view.names) & set("UV") else None
 
 
-def note(_kernel: "Kernel", _info: FrameInfo, /) -> str:
-    """Return nothing: a picture's range is all that it depends on."""
-    return ""
-
-
-def output(_kernel: "Kernel", info: FrameInfo, /) -> FrameInfo:
-    """Return what it makes of a picture: one of the same form."""
-    return info
-
-
-def written(_kernel: "Kernel", target: FrameInfo, /) -> tuple[int, ...]:
-    """Return all planes."""
-    return tuple(range(len(target.format.planes)))
-
-
-def in_place(_kernel: "Kernel", _source: FrameInfo, _target: FrameInfo, /) -> bool:
-    """Return that a picture cannot be its own target: samples are read for their neighbours."""
-    return False
-
-
 def launches(
     kernel: "Kernel", source: FrameInfo, target: FrameInfo, aligned: bool, /
 ) -> tuple[Launch, ...]:
@@ -98,7 +77,7 @@ def launches(
     FormatError
         The target's format or range is not the source's.
     """
-    check_forms(kernel, source, target)
+    check_form(kernel, source, target)
     return tuple(
         _launch(kernel, source, view, aligned, entry, items)
         for view in views(source.format)
@@ -122,6 +101,13 @@ def _launch(
 ) -> Launch:
     columns, rows = view.size(info.width, info.height)
     edges, plain = edges_for(info), plain_code(info, view)
+    macros = samples_macros(info.format, view, aligned) | {
+        "WIDE": int(info.format.bits > 12),
+        "BLACK": edges.black,
+        "SPAN": edges.span,
+        "KEPT": kept_channel(info, view),
+        "PLAIN": -1 if plain is None else plain,
+    }
     return Launch(
         source=samples_source(kernel),
         entry=f"{kernel.name}_{entry}",
@@ -131,29 +117,5 @@ def _launch(
             *map(np.uint32, (items, columns, rows)),
         ),
         size=(items, rows),
-        macros=(
-            *samples_macros(info.format, view, aligned),
-            ("WIDE", int(info.format.bits > 12)),
-            ("BLACK", edges.black),
-            ("SPAN", edges.span),
-            ("KEPT", kept_channel(info, view)),
-            ("PLAIN", -1 if plain is None else plain),
-        ),
+        macros=tuple(macros.items()),
     )
-
-
-def compute(
-    kernel: "Kernel", planes: Planes, source: FrameInfo, target: FrameInfo, out: Planes, /
-) -> None:
-    """Fill all planes by the reference.
-
-    Raises
-    ------
-    FormatError
-        The target's format or range is not the source's.
-    """
-    from bridges.kernels import reference
-
-    check_forms(kernel, source, target)
-    for plane, result in zip(out, reference.sobel(planes, source), strict=True):
-        plane[...] = result

@@ -1,37 +1,23 @@
-/* histogram: how many samples of each channel lie in each of some equal parts of the code range.
- * param bins: int = 256 in [2, 1024]  parts; more of them than there are codes leaves some empty
+/* histogram: counts the samples of each channel in equal parts of the code range.
+ * param bins: int = 256 in [2, 1024]   parts; where they are more than codes, some stay empty
  * kind statistics
  *
  * The code c of a sample of n bits lies in part c * bins >> n.
  */
-/* statistics: the lowest and the highest code of each channel, the sum of all, and how many.
+/* statistics: finds the lowest and the highest code of each channel, the sum of all, and how many.
  * kind statistics
  *
  * For both, a first launch makes a record of each BAND rows of one view of the picture, and a second
- * one puts the records together. Compiled with
+ * one puts the records together. Compiled with what samples.h takes, and with
  *
- *   CHANNELS, AT, STEP    channels of a pixel, side by side; samples from the start of a row to the
- *                         first, and from one pixel to the next
- *   BYTES, SHIFT, BITS    of one sample; its unused low bits, and the significant ones
- *   EVEN                  whether samples of two bytes lie at even addresses
- *   BAND, LANES           rows of a record, and items that share in it
- *   BINS, TABLES          parts of the code range, tables of each item; of `histogram` alone
+ *   BAND, LANES     rows of a record, and items that share in it
+ *   BINS, TABLES    parts of the code range, tables of each item; of `histogram` alone
+ *   WIDE            1 where what an item adds up of a row needs 64 bits; of `statistics` alone
  *
  * `columns` and `rows` are those of the view, `many` counts records, and `channel` is the target's
  * row for the first channel of the view. Samples are read one at a time: CPU runtimes do neither
  * kernel better with words.
  */
-#define HIGHEST ((1 << BITS) - 1)
-
-#if BYTES == 1
-#define STORED(row, i) ((u32)(row)[i])
-#elif EVEN
-#define STORED(row, i) ((u32)((GLOBAL const u16 *)(row))[i])
-#else
-#define STORED(row, i) ((u32)(row)[2 * (i)] | ((u32)(row)[2 * (i) + 1] << 8))
-#endif
-#define CODE(row, i) ((STORED(row, i) >> SHIFT) & HIGHEST)
-
 /* Targets may start at any address. */
 DEVICE void put(GLOBAL u8 *to, u64 value, int nbytes) {
     for (int i = 0; i < nbytes; i++) to[i] = (u8)(value >> (8 * i));
@@ -58,10 +44,10 @@ KERNEL void histogram_count(GLOBAL u32 *records, GLOBAL const u8 *source, u32 st
             for (int k = 0; k < TABLES; k++)
                 for (int c = 0; c < CHANNELS; c++)
                     counts[mine + (k * CHANNELS + c) * BINS +
-                           (CODE(row, (x + k) * STEP + AT + c) * BINS >> BITS)]++;
+                           (CODE_AT(row, (x + k) * STEP + OFFSET + c) * BINS >> BITS)]++;
         for (size_t x = whole + lane; x < columns; x += LANES)
             for (int c = 0; c < CHANNELS; c++)
-                counts[mine + c * BINS + (CODE(row, x * STEP + AT + c) * BINS >> BITS)]++;
+                counts[mine + c * BINS + (CODE_AT(row, x * STEP + OFFSET + c) * BINS >> BITS)]++;
     }
     BARRIER;
     GLOBAL u32 *out = records + band * SLOTS;
@@ -89,9 +75,15 @@ typedef u8 code_t;
 typedef u16 code_t;
 #endif
 
+#if WIDE
+typedef u64 sum_t;
+#else
+typedef u32 sum_t;
+#endif
+
 #define TAKE(i)                                                                                   \
     {                                                                                             \
-        code_t code = (code_t)CODE(row, i);                                                       \
+        code_t code = (code_t)CODE_AT(row, i);                                                    \
         sum += code;                                                                              \
         low = MIN(low, code);                                                                     \
         high = MAX(high, code);                                                                   \
@@ -104,12 +96,12 @@ KERNEL void statistics_count(GLOBAL u64 *records, GLOBAL const u8 *source, u32 s
     size_t lane = INDEX(0), band = INDEX(1);
     if (OUTSIDE(lane, LANES, band, many)) return;
     u64 total = 0;
-    code_t low = HIGHEST, high = 0;
+    code_t low = CODE_MAX, high = 0;
     size_t samples = columns * (size_t)STEP, rest = samples % LANES;
     size_t end = MIN((band + 1) * BAND, (size_t)rows);
     for (size_t y = band * BAND; y < end; y++) {
         GLOBAL const u8 *row = source + y * (size_t)stride;
-        u32 sum = 0; /* 32 bits hold 65,537 codes of 16 bits. */
+        sum_t sum = 0;
         /* CPU runtimes vectorise a loop that is as long for all items. */
         for (size_t i = 0; i < samples / LANES; i++) TAKE(i * LANES + lane)
         if (lane < rest) TAKE(samples - rest + lane)
@@ -126,7 +118,7 @@ KERNEL void statistics_total(GLOBAL u8 *minimum, u32 stride0, GLOBAL u8 *maximum
                              GLOBAL const u64 *records, u32 many, u32 channel, i64 samples) {
     LOCAL u64 sums[LANES], lows[LANES], highs[LANES];
     size_t lane = ITEM(0);
-    u64 total = 0, low = HIGHEST, high = 0;
+    u64 total = 0, low = CODE_MAX, high = 0;
     for (u32 i = 0; i < many; i++) {
         GLOBAL const u64 *from = records + 3 * LANES * (size_t)i + lane;
         total += from[0];
@@ -139,9 +131,9 @@ KERNEL void statistics_total(GLOBAL u8 *minimum, u32 stride0, GLOBAL u8 *maximum
     BARRIER;
     if (lane < CHANNELS) {
         total = 0;
-        low = HIGHEST;
+        low = CODE_MAX;
         high = 0;
-        for (size_t i = AT + lane; i < LANES; i += STEP) {
+        for (size_t i = OFFSET + lane; i < LANES; i += STEP) {
             total += sums[i];
             low = MIN(low, lows[i]);
             high = MAX(high, highs[i]);

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from bridges.formats import PixelFormat
 from bridges.frame import FrameInfo, TensorFrame
+from bridges.kernels.families.defaults import in_place, note, written
+from bridges.kernels.families.samples import samples_macros, samples_source
 from bridges.kernels.launch import Argument, Launch, Plane, Scratch
 from bridges.kernels.recipe import Planes
 from bridges.kernels.views import View, views
@@ -67,6 +69,10 @@ def mean(frame: TensorFrame) -> npt.NDArray[np.float64]:
     return means
 
 
+_STATISTICS = {"minimum": np.uint32, "maximum": np.uint32, "sum": np.uint64, "count": np.uint64}
+"""The tensors of ``statistics``, and their types."""
+
+
 def output(kernel: "Kernel", info: FrameInfo, /, **values: Any) -> TensorsInfo:
     """Return the shapes and types of the numbers.
 
@@ -75,28 +81,10 @@ def output(kernel: "Kernel", info: FrameInfo, /, **values: Any) -> TensorsInfo:
     each of shape ``(channels,)``.
     """
     rows = len(channels(info.format))
-    tensors = {name: TensorInfo((rows,), np.dtype(kind)) for name, kind in _STATISTICS.items()}
+    tensors = {name: TensorInfo((rows,), np.dtype(type_)) for name, type_ in _STATISTICS.items()}
     if kernel.name == "histogram":
         tensors = {"histogram": TensorInfo((rows, values["bins"]), np.dtype(np.uint32))}
     return TensorsInfo(tuple(tensors.values()), tuple(tensors), info.pts, info.time_base)
-
-
-_STATISTICS = {"minimum": "<u4", "maximum": "<u4", "sum": "<u8", "count": "<u8"}
-
-
-def note(_kernel: "Kernel", _info: FrameInfo, /, **_values: Any) -> str:
-    """Return nothing: the numbers assume nothing of a picture."""
-    return ""
-
-
-def written(_kernel: "Kernel", target: TensorsInfo, /) -> tuple[int, ...]:
-    """Return all tensors."""
-    return tuple(range(len(target.tensors)))
-
-
-def in_place(_kernel: "Kernel", _source: FrameInfo, _target: TensorsInfo, /) -> bool:
-    """Whether the target may be the source: numbers are no picture."""
-    return False
 
 
 _LANES = 16
@@ -104,8 +92,8 @@ _LANES = 16
 of a pixel. CPU runtimes take up to 16 at once, and so read each row from its start to its end."""
 
 _LOCAL_NBYTES = 1 << 15
-"""Memory that the tables of a group of ``histogram`` take at most: what every device has (OpenCL
-1.2, table 4.3: ``CL_DEVICE_LOCAL_MEM_SIZE``), and the first cache of common processors."""
+"""Bytes that the tables of a group of ``histogram`` take at most: of local memory, every device has
+as many (OpenCL 1.2, table 4.3, CL_DEVICE_LOCAL_MEM_SIZE), as has the first cache of processors."""
 
 _COPIES = 16
 """Tables of a group of ``histogram`` at most: putting more together costs more than they save."""
@@ -117,30 +105,44 @@ _TABLES = 4
 def launches(
     kernel: "Kernel", source: FrameInfo, _target: TensorsInfo, aligned: bool, /, **values: Any
 ) -> tuple[Launch, ...]:
-    """Return how the portable source is compiled and called."""
+    """Return how the portable source is compiled and called: twice for each view."""
+    text, layout = samples_source(kernel), source.format
     made: list[Launch] = []
     channel = 0
-    for view in counted_views(source.format):
-        columns, rows = view.size(source.width, source.height)
-        macros = _macros(source.format, view, aligned, values.get("bins"))
-        of_view = _histogram if kernel.name == "histogram" else _statistics
-        made += of_view(kernel.source, view, columns, rows, channel, macros)
+    for view in counted_views(layout):
+        size = view.size(source.width, source.height)
+        macros = samples_macros(layout, view, aligned)
+        if kernel.name == "histogram":
+            made += _histogram(text, view, size, channel, macros | _tables(view, values["bins"]))
+        else:
+            macros |= _lanes(view, size[0], (1 << layout.bits) - 1)
+            made += _statistics(text, view, size, channel, macros)
         channel += view.channels
     return tuple(made)
 
 
+def _tables(view: View, bins: int) -> dict[str, int]:
+    copies = _COPIES
+    while copies * view.channels * bins * 4 > _LOCAL_NBYTES:
+        copies //= 2
+    tables = min(_TABLES, copies)
+    return {"BAND": 16, "LANES": copies // tables, "TABLES": tables, "BINS": bins}
+
+
+def _lanes(view: View, columns: int, highest: int) -> dict[str, int]:
+    lanes = _LANES * (3 if view.step == 3 else 1)
+    most = -(-columns * view.step // lanes) * highest
+    return {"BAND": 4, "LANES": lanes, "WIDE": int(most >= 1 << 32)}
+
+
 def _histogram(
-    text: str, view: View, columns: int, rows: int, channel: int, macros: dict[str, int]
+    text: str, view: View, size: tuple[int, int], channel: int, macros: dict[str, int]
 ) -> tuple[Launch, Launch]:
     """Return the launch that counts a view, and the one that puts its records together."""
-    many, lanes, bins = -(-rows // macros["BAND"]), macros["LANES"], macros["BINS"]
+    many, lanes, bins = -(-size[1] // macros["BAND"]), macros["LANES"], macros["BINS"]
     records = Scratch(many * view.channels * bins * 4)
     defined = tuple(macros.items())
-    count: tuple[Argument, ...] = (
-        records,
-        Plane("source", view.plane),
-        *map(np.uint32, (columns, rows)),
-    )
+    count: tuple[Argument, ...] = (records, Plane("source", view.plane), *map(np.uint32, size))
     total: tuple[Argument, ...] = (Plane("target", 0), records, *map(np.uint32, (many, channel)))
     return (
         Launch(text, "histogram_count", count, (lanes, many), defined, (lanes, 1)),
@@ -149,9 +151,10 @@ def _histogram(
 
 
 def _statistics(
-    text: str, view: View, columns: int, rows: int, channel: int, macros: dict[str, int]
+    text: str, view: View, size: tuple[int, int], channel: int, macros: dict[str, int]
 ) -> tuple[Launch, Launch]:
     """Return the launch that counts a view, and the one that puts its records together."""
+    columns, rows = size
     many, lanes = -(-rows // macros["BAND"]), macros["LANES"]
     records = Scratch(many * lanes * 3 * 8)
     defined = tuple(macros.items())
@@ -170,25 +173,6 @@ def _statistics(
         Launch(text, "statistics_count", count, (lanes, many), defined),
         Launch(text, "statistics_total", total, (lanes, 1), defined, (lanes, 1)),
     )
-
-
-def _macros(layout: PixelFormat, view: View, aligned: bool, bins: int | None) -> dict[str, int]:
-    macros = {
-        "CHANNELS": view.channels,
-        "AT": view.offset,
-        "STEP": view.step,
-        "BYTES": layout.dtype.itemsize,
-        "SHIFT": layout.shift,
-        "BITS": layout.bits,
-        "EVEN": int(aligned),
-    }
-    if bins is None:
-        return macros | {"BAND": 4, "LANES": _LANES * (3 if view.step == 3 else 1)}
-    copies = _COPIES
-    while copies * view.channels * bins * 4 > _LOCAL_NBYTES:
-        copies //= 2
-    tables = min(_TABLES, copies)
-    return macros | {"BAND": 16, "LANES": copies // tables, "TABLES": tables, "BINS": bins}
 
 
 def compute(

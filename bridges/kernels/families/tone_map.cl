@@ -1,4 +1,4 @@
-/* tone_map: HDR (PQ or HLG, BT.2020) to SDR (BT.709), with the curve of Report BT.2390.
+/* tone_map: maps HDR (PQ or HLG, BT.2020) to SDR (BT.709), with the curve of Report BT.2390.
  * param peak: float = 1000 in [100, 10000]   of the display that the picture was mastered on, in cd/m2
  * param target: float = 100 in [50, 1000]   what white of SDR stands for, in cd/m2; 100 in BT.2035
  * param transfer: str = auto in {auto, pq, hlg}   how the picture is coded; auto is what it is tagged with

@@ -1,4 +1,4 @@
-"""What blurring and sharpening compute, in plain NumPy."""
+"""gaussian_blur and sharpen: codes weighted over their neighbourhood."""
 
 from typing import Any
 
@@ -6,20 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.families.blur import (
-    Blur,
-    blur_for,
-    kept_channel,
-    shape_channels,
-    sharpening_for,
-)
+from bridges.kernels.families.blur import Blur, blur_for, sharpening_for
+from bridges.kernels.families.samples import kept_channel, shape_channels
 from bridges.kernels.recipe import Planes
-from bridges.kernels.reference.neighbours import load_view, moved, store_view
+from bridges.kernels.reference.codes import Codes, load_codes, moved, store_codes
 from bridges.kernels.views import views
 
 __all__ = ["gaussian_blur", "sharpen"]
-
-Codes = npt.NDArray[np.int64]
 
 
 def gaussian_blur(planes: Planes, info: FrameInfo, sigma: float = 1.5) -> list[npt.NDArray[Any]]:
@@ -44,11 +37,11 @@ def gaussian_blur(planes: Planes, info: FrameInfo, sigma: float = 1.5) -> list[n
     """
     layout, made = info.format, [np.zeros_like(plane) for plane in planes]
     for view in views(layout):
-        codes = load_view(planes, info, view)
+        codes = load_codes(planes, info, view)
         blur = blur_for(layout, view, sigma)
         fraction = blur.fraction(layout.bits)
         blurred = (_blurred(codes, blur, fraction) + (1 << fraction >> 1)) >> fraction
-        store_view(made, info, view, blurred)
+        store_codes(made, info, view, blurred)
     return made
 
 
@@ -76,7 +69,7 @@ def sharpen(
     """
     layout, made = info.format, [np.zeros_like(plane) for plane in planes]
     for view in views(layout):
-        codes = load_view(planes, info, view)
+        codes = load_codes(planes, info, view)
         kept = kept_channel(info, view)
         result = codes
         if set(view.names) & set(shape_channels(info)):
@@ -88,7 +81,7 @@ def sharpen(
             result = np.clip(result, 0, (1 << layout.bits) - 1)
             if kept >= 0:
                 result[..., kept] = codes[..., kept]
-        store_view(made, info, view, result)
+        store_codes(made, info, view, result)
     return made
 
 

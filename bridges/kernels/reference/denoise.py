@@ -1,4 +1,4 @@
-"""What denoising computes, in plain NumPy."""
+"""denoise: codes drawn to those of the previous result."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Kernels that move samples, in plain NumPy: every runtime has to give these very samples."""
+"""crop, pad, flip, rotate and transpose: samples moved, never changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from bridges.frame import FrameInfo
 from bridges.kernels.families.solid import solid
+from bridges.kernels.recipe import Planes
+from bridges.kernels.reference.codes import whole_rows
 from bridges.kernels.views import View, views
 
 __all__ = ["crop", "flip", "pad", "rotate", "transpose"]
@@ -16,7 +18,7 @@ _Array = npt.NDArray[Any]
 
 
 def _moved(
-    planes: Sequence[_Array],
+    planes: Planes,
     source: FrameInfo,
     target: FrameInfo,
     change: Callable[[View, _Array], _Array],
@@ -28,16 +30,14 @@ def _moved(
     made = [np.empty(plane.shape, plane.dtype) for plane in target.planes]
     for read, view in zip(views(source.format), views(target.format), strict=True):
         part = change(view, read.of(planes[read.plane], source.width, source.height))
-        plane = made[view.plane]
-        whole = plane.shape[1] << target.format.planes[view.plane].log2_width
-        seen = view.of(plane, whole, target.height)
+        seen = whole_rows(made[view.plane], target, view)
         seen[:, : part.shape[1]] = part
         seen[:, part.shape[1] :] = part[:, -1:]
     return made
 
 
 def crop(
-    planes: Sequence[_Array],
+    planes: Planes,
     source: FrameInfo,
     target: FrameInfo,
     *,
@@ -73,7 +73,7 @@ def crop(
 
 
 def pad(
-    planes: Sequence[_Array],
+    planes: Planes,
     source: FrameInfo,
     target: FrameInfo,
     *,
@@ -102,22 +102,18 @@ def pad(
     return _moved(planes, source, target, change)
 
 
-def flip(
-    planes: Sequence[_Array], source: FrameInfo, target: FrameInfo, *, direction: str
-) -> list[_Array]:
+def flip(planes: Planes, source: FrameInfo, target: FrameInfo, *, direction: str) -> list[_Array]:
     """Return a picture mirrored: ``horizontal``, ``vertical`` or ``both``; see `crop`."""
     across = slice(None, None, 1 if direction == "vertical" else -1)
     down = slice(None, None, 1 if direction == "horizontal" else -1)
     return _moved(planes, source, target, lambda _, part: part[down, across])
 
 
-def rotate(
-    planes: Sequence[_Array], source: FrameInfo, target: FrameInfo, *, angle: int
-) -> list[_Array]:
+def rotate(planes: Planes, source: FrameInfo, target: FrameInfo, *, angle: int) -> list[_Array]:
     """Return a picture turned clockwise by ``angle`` degrees, a multiple of 90; see `crop`."""
     return _moved(planes, source, target, lambda _, part: np.rot90(part, -angle // 90))
 
 
-def transpose(planes: Sequence[_Array], source: FrameInfo, target: FrameInfo) -> list[_Array]:
+def transpose(planes: Planes, source: FrameInfo, target: FrameInfo) -> list[_Array]:
     """Return a picture whose rows are the columns of the source; see `crop`."""
     return _moved(planes, source, target, lambda _, part: part.swapaxes(0, 1))

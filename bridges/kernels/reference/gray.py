@@ -1,6 +1,5 @@
-"""What each kernel computes, in plain NumPy: every runtime has to give these very samples."""
+"""rgb_to_grayscale: the weighted sum of a picture's codes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +7,12 @@ import numpy.typing as npt
 
 from bridges.frame import FrameInfo
 from bridges.kernels.families.gray import channels, coefficients
+from bridges.kernels.recipe import Planes
 
 __all__ = ["rgb_to_grayscale"]
 
 
-def rgb_to_grayscale(
-    planes: Sequence[npt.NDArray[Any]], source: FrameInfo, target: FrameInfo
-) -> npt.NDArray[Any]:
+def rgb_to_grayscale(planes: Planes, source: FrameInfo, target: FrameInfo) -> npt.NDArray[Any]:
     """Return the luma of a picture.
 
     Parameters

@@ -11,6 +11,7 @@ from bridges.formats import ColourModel
 from bridges.frame import FrameInfo
 from bridges.kernels.colour import WHITE, Affine, alpha_from_rgb, alpha_to_rgb, from_rgb, to_rgb
 from bridges.kernels.recipe import Planes
+from bridges.kernels.reference.codes import load_codes, whole_rows
 from bridges.kernels.sampling import cosited, downward, upward
 from bridges.kernels.views import View, views
 
@@ -68,12 +69,11 @@ def load_pixels(planes: Planes, info: FrameInfo, siting: str | None) -> Pixels:
     """
     layout = info.format
     found = {name: view for view in views(layout) for name in view.names}
+    loaded = {view: load_codes(planes, info, view) for view in views(layout)}
 
     def codes(name: str) -> Channel:
         view = found[name]
-        stored = view.of(planes[view.plane], info.width, info.height)
-        part = stored[..., view.names.index(name)].astype(np.int64)
-        return (part >> layout.shift) & ((1 << layout.bits) - 1)
+        return loaded[view][..., view.names.index(name)]
 
     alpha = np.full((info.height, info.width), WHITE, np.int64)
     if "A" in found:
@@ -151,9 +151,7 @@ def store_pixels(
         if plane is None:
             continue
         # Of an odd width, packed 4:2:2 has one Y more: that of the last pixel.
-        columns = layout.planes[view.plane].log2_width - view.log2_width
-        width = -(-info.width >> columns) << columns
-        stored = view.of(plane, width, info.height)
+        stored = whole_rows(plane, info, view)
         for index, name in enumerate(view.names):
             if name == "X":
                 codes: Any = peak

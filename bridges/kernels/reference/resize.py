@@ -1,20 +1,22 @@
-"""What resizing computes, in plain NumPy: every runtime has to give these very samples."""
+"""resize: codes weighted along columns, then along rows."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.families.resize import Axis, columns, scaling
+from bridges.kernels.families.resize import columns
+from bridges.kernels.families.scaling import Axis, scaling
+from bridges.kernels.recipe import Planes
+from bridges.kernels.reference.codes import load_codes, store_codes
 from bridges.kernels.views import views
 
 __all__ = ["resize"]
 
 
 def resize(
-    planes: Sequence[npt.NDArray[Any]], source: FrameInfo, target: FrameInfo, /, **values: Any
+    planes: Planes, source: FrameInfo, target: FrameInfo, /, **values: Any
 ) -> list[npt.NDArray[Any]]:
     """Return a picture in another size.
 
@@ -33,21 +35,17 @@ def resize(
         The planes of ``target``. A packed 4:2:2 row of odd width ends with the luma that the
         picture would have there.
     """
-    layout = source.format
+    highest = (1 << source.format.bits) - 1
     made = [np.zeros(plane.shape, plane.dtype) for plane in target.planes]
-    for view in views(layout):
+    for view in views(source.format):
         numbers = scaling(view, source, target, **values)
         fraction, kept = numbers.fraction, numbers.kept
-        stored = view.of(planes[view.plane], source.width, source.height)
-        codes = (stored >> layout.shift) & ((1 << layout.bits) - 1)
+        codes = load_codes(planes, source, view)
         rows = view.size(target.width, target.height)[1]
         sums = _weighted(codes, numbers.down, rows, fraction, fraction - kept)
         turned = sums.transpose(1, 0, 2)
         found = _weighted(turned, numbers.across, columns(view, target), fraction, fraction + kept)
-        picked = np.clip(found.transpose(1, 0, 2), 0, (1 << layout.bits) - 1) << layout.shift
-        lines = made[view.plane].reshape(rows, -1)
-        for channel in range(view.channels):
-            lines[:, view.offset + channel :: view.step] = picked[..., channel]
+        store_codes(made, target, view, np.clip(found.transpose(1, 0, 2), 0, highest))
     return made
 
 

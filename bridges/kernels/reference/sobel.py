@@ -1,4 +1,4 @@
-"""What Sobel's operator computes, in plain NumPy."""
+"""sobel: the magnitude of the gradient of codes."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
-from bridges.kernels.families.blur import kept_channel, shape_channels
+from bridges.kernels.families.samples import kept_channel, shape_channels
 from bridges.kernels.families.sobel import edges_for, plain_code
 from bridges.kernels.recipe import Planes
-from bridges.kernels.reference.neighbours import load_view, moved, store_view
+from bridges.kernels.reference.codes import Codes, load_codes, moved, store_codes
 from bridges.kernels.views import views
 
 __all__ = ["sobel"]
@@ -35,7 +35,7 @@ def sobel(planes: Planes, info: FrameInfo) -> list[npt.NDArray[Any]]:
     made = [np.zeros_like(plane) for plane in planes]
     edges = edges_for(info)
     for view in views(info.format):
-        codes = load_view(planes, info, view)
+        codes = load_codes(planes, info, view)
         result = codes
         if set(view.names) & set(shape_channels(info)):
             result = edges.black + np.minimum(_magnitude(codes), edges.span)
@@ -44,12 +44,12 @@ def sobel(planes: Planes, info: FrameInfo) -> list[npt.NDArray[Any]]:
                 result[..., kept] = codes[..., kept]
         elif (plain := plain_code(info, view)) is not None:
             result = np.full_like(codes, plain)
-        store_view(made, info, view, result)
+        store_codes(made, info, view, result)
     return made
 
 
-def _magnitude(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    def smooth_slope(down: int, right: int) -> npt.NDArray[np.int64]:
+def _magnitude(codes: Codes) -> Codes:
+    def smooth_slope(down: int, right: int) -> Codes:
         """Return what differs towards one direction, weighted 1, 2, 1 across it."""
         slope = moved(codes, down, right) - moved(codes, -down, -right)
         # Neighbours at a corner of the picture are repeated along both axes, one after the other.

@@ -1,20 +1,19 @@
-"""What the kernels that count compute, in plain NumPy."""
+"""histogram and statistics: the codes of each channel, counted."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
 from bridges.kernels.families.statistics import counted_views
+from bridges.kernels.recipe import Planes
+from bridges.kernels.reference.codes import load_codes
 
 __all__ = ["histogram", "statistics"]
 
 
-def histogram(
-    planes: Sequence[npt.NDArray[Any]], source: FrameInfo, bins: int = 256
-) -> npt.NDArray[np.uint32]:
+def histogram(planes: Planes, source: FrameInfo, bins: int = 256) -> npt.NDArray[np.uint32]:
     """Return how many samples of each channel lie in each part of the code range.
 
     The code ``c`` of a sample of n bits lies in part ``floor(c * bins / 2**n)``.
@@ -42,7 +41,7 @@ def histogram(
 
 
 def statistics(
-    planes: Sequence[npt.NDArray[Any]], source: FrameInfo
+    planes: Planes, source: FrameInfo
 ) -> tuple[
     npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint64], npt.NDArray[np.uint64]
 ]:
@@ -71,11 +70,7 @@ def statistics(
     )
 
 
-def _codes(
-    planes: Sequence[npt.NDArray[Any]], source: FrameInfo
-) -> Iterator[npt.NDArray[np.int64]]:
+def _codes(planes: Planes, source: FrameInfo) -> Iterator[npt.NDArray[np.int64]]:
     """Return the codes of each channel, in one dimension."""
-    highest = (1 << source.format.bits) - 1
     for view in counted_views(source.format):
-        stored = view.of(planes[view.plane], source.width, source.height).astype(np.int64)
-        yield from ((stored >> source.format.shift) & highest).reshape(-1, view.channels).T
+        yield from load_codes(planes, source, view).reshape(-1, view.channels).T

@@ -1,4 +1,4 @@
-"""Codes of a picture and of their neighbours, for the references of kernels that look around."""
+"""Codes of the views of a picture, and their neighbours, for references that work view by view."""
 
 from typing import Any
 
@@ -6,26 +6,36 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
+from bridges.kernels.families.samples import spare_columns
 from bridges.kernels.recipe import Planes
 from bridges.kernels.views import View
 
-__all__ = ["load_view", "moved", "store_view"]
+__all__ = ["Codes", "load_codes", "moved", "store_codes", "whole_rows"]
+
+Codes = npt.NDArray[np.int64]
+"""Of a view: ``(rows, columns, channels)``."""
 
 
-def load_view(planes: Planes, info: FrameInfo, view: View) -> npt.NDArray[np.int64]:
-    """Return the codes of a view, as ``(rows, columns, channels)``."""
+def load_codes(planes: Planes, info: FrameInfo, view: View) -> Codes:
+    """Return the codes of a view."""
     stored = view.of(planes[view.plane], info.width, info.height)
     codes = (stored >> info.format.shift) & ((1 << info.format.bits) - 1)
     return np.asarray(codes, np.int64)
 
 
-def store_view(planes: Planes, info: FrameInfo, view: View, codes: npt.NDArray[np.int64]) -> None:
+def store_codes(planes: Planes, info: FrameInfo, view: View, codes: npt.NDArray[Any]) -> None:
     """Write the codes of a view, and repeat the last column where rows are longer than that."""
-    ratio = 1 << info.format.planes[view.plane].log2_width - view.log2_width
-    width = -(-info.width // ratio) * ratio
-    stored = view.of(planes[view.plane], width, info.height)
+    stored = whole_rows(planes[view.plane], info, view)
     spare = stored.shape[1] - codes.shape[1]
     stored[...] = np.pad(codes, ((0, 0), (0, spare), (0, 0)), "edge") << info.format.shift
+
+
+def whole_rows(plane: npt.NDArray[Any], info: FrameInfo, view: View) -> npt.NDArray[Any]:
+    """Return the stored samples of a view, over the memory of ``plane``.
+
+    Those beyond the picture too: packed 4:2:2 of an odd width has one Y more.
+    """
+    return view.of(plane, info.width + spare_columns(info.format, view, info.width), info.height)
 
 
 def moved(samples: npt.NDArray[Any], down: int, right: int) -> npt.NDArray[Any]:
