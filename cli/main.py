@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -59,7 +60,14 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         extra |= {"standalone_mode": False, "prog_name": "xtranscode"}
-        sys.exit(_exit_code(lambda: super(_Commands, self).main(*args, **extra)))
+        code = _exit_code(lambda: super(_Commands, self).main(*args, **extra))
+        if any(thread.name.startswith("xtranscode-") for thread in threading.enumerate()):
+            # A read or a kernel that never comes back: drivers would wait for it at the end.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
+        sys.exit(code)
 
 
 def _exit_code(call: Callable[[], Any]) -> int:

@@ -36,6 +36,12 @@ __all__ = ["KernelStep"]
 _POOL_CAPACITY = 64
 """Frames that encoders and filters may hold at once; they are made as they are needed."""
 
+_WRITE_LUMA_ANYWHERE = ("gray", "point", "chain")
+"""Families whose gray result may be the luma of any picture, whose chroma is then neutral."""
+
+_PIXELS_OF_FFMPEG = (1 << 31) // 8
+"""What ``av_image_check_size`` of libavutil/imgutils.c refuses, with 128 added to each side."""
+
 _ALIGNMENT = 128
 """Rows start at multiples of this, in bytes: the largest alignment that an OpenCL CPU asks for."""
 
@@ -96,6 +102,11 @@ class KernelStep:
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Run the kernel on a frame; nothing is left to flush at None."""
         for readable in self._readable(frame):
+            if readable.interlaced_frame and self._kernel.kind not in _WRITE_LUMA_ANYWHERE:
+                self._notices.add(
+                    f"interlaced frames go through {self._kernel.name} as progressive ones; "
+                    "deinterlace them first, for example with --vf bwdif"
+                )
             started = time.perf_counter()
             result = self._run(readable)
             self.seconds += time.perf_counter() - started
@@ -192,18 +203,29 @@ class KernelStep:
             raise FormatError(
                 f"{self._kernel.name} makes numbers, not pictures; run it from Python"
             )
-        if result.format.model is ColourModel.GRAY:
+        if result.format.model is ColourModel.GRAY and self._kernel.kind in _WRITE_LUMA_ANYWHERE:
             name = gray_carrier(self._codec, result.format, self._pix_fmt)
             result = replace(result, format=pixel_format(name))
+        if (result.width + 128) * (result.height + 128) >= _PIXELS_OF_FFMPEG:
+            raise FormatError(
+                f"{self._kernel.name} makes {result.width}x{result.height}, which is more than "
+                "FFmpeg's frames can hold; make it smaller"
+            )
         form = replace(result, pts=None)
         if self._carrier != form:
-            if note := self._kernel.note(info, **self._parameters):
-                self._notices.add(note)
+            self._tell(info, result)
             if self._pool is not None:
                 self._pool.close()
             self._pool = LimitPool(BufferPool(lambda: _allocate(form)), _POOL_CAPACITY)
             self._carrier = form
         return result
+
+    def _tell(self, info: FrameInfo, result: FrameInfo) -> None:
+        """Say what the kernel assumes, and what it loses."""
+        if note := self._kernel.note(info, **self._parameters):
+            self._notices.add(note)
+        if info.format.has_alpha and not result.format.has_alpha:
+            self._notices.add(f"alpha dropped by {self._kernel.name}")
 
     @property
     def bytes_copied(self) -> int:

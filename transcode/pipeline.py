@@ -35,8 +35,8 @@ _FRAMES_BETWEEN_STAGES = 3
 _PACKETS_BETWEEN_STAGES = 64
 
 _STALLED_SECONDS = 1.5
-"""How long to wait for a stage that may sit in a read or write that never comes back: a pipe whose
-other end does nothing. Stages that only compute always come back."""
+"""How long to wait for a stage that may sit in a read or write that never comes back, of a pipe
+whose other end does nothing, or in a kernel that never ends. The encoder always comes back."""
 
 
 class _Stage(threading.Thread):

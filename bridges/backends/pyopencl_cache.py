@@ -1,5 +1,6 @@
 """Importing pyopencl where there may be no place for its cache."""
 
+import contextlib
 import importlib
 import os
 from pathlib import Path
@@ -24,6 +25,7 @@ def _has_place() -> bool:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     except RuntimeError:
         return False
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    # Whether a folder can be made is only known once it was: root may write to /proc, in theory.
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder.is_dir() and os.access(folder, os.W_OK)

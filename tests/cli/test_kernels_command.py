@@ -56,7 +56,7 @@ def test_all_kernels_are_listed_in_groups(invoke):
 
 def test_a_kernel_shows_all_of_itself(invoke):
     output = invoke("kernels", "rgb_to_grayscale").stdout
-    assert output.startswith("kernel      rgb_to_grayscale: the luma Y' of each pixel")
+    assert output.startswith("kernel      rgb_to_grayscale: takes the luma Y' of each pixel")
     assert "\nreads       gray* ya8 " in output
     assert "\nkind        gray\n" in output
     assert "bridges/kernels/families/rgb_to_grayscale.cl:1\n" in output

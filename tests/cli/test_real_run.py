@@ -6,6 +6,9 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import COMMAND, call, environment
 from transcode import probe
@@ -110,3 +113,38 @@ def test_a_reader_that_leaves_ends_the_run_quietly(tmp_path, sample):
         errors = process.stderr.read()
         assert process.wait(timeout=30) == 141
     assert errors == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_kernel_that_never_ends_can_be_stopped(needs_opencl, clips, tmp_path, number):
+    (tmp_path / "forever.cl").write_text(
+        "/* forever: never ends.\n */\n"
+        "DEVICE pixel forever(pixel p, i32 x, i32 y) {\n"
+        "    volatile i32 i = 0;\n"
+        "    while (1) i = i < 0 ? 0 : i + 1;\n"
+        "    return p;\n"
+        "}\n"
+    )
+    words = ["run", clips.path("h264"), "out.mp4", "--filter", "forever.cl", "--progress", "json"]
+    with subprocess.Popen(
+        [*COMMAND, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+    ) as process:
+        # The kernel runs once its program was compiled.
+        while process.poll() is None and not spent(process.pid) > 4:
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert errors.splitlines()[-1].startswith("xtranscode: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["forever.cl"]
+
+
+def spent(pid: int) -> float:
+    """Return the processor time of a process, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")

@@ -85,7 +85,7 @@ def test_a_quarter_turn_turns_the_pixels_too(filtered, clips):
 def test_kernels_of_several_families_follow_each_other(filtered, clips):
     path, report = filtered(
         "h264",
-        "crop(width=160, height=96)",
+        "crop(width=96, height=64)",
         "invert",
         "flip",
         "resize(width=80, height=48)",
@@ -158,3 +158,28 @@ def test_a_kernel_of_a_file(filtered, clips, tmp_path):
 def test_a_notice_tells_what_was_assumed(filtered):
     _, report = filtered("untagged", "invert")
     assert any(notice.startswith("untagged YUV taken as BT.") for notice in report.notices)
+
+
+@pytest.mark.parametrize("device", ["opencl", "cpu"])
+def test_gray_goes_through_every_family(filtered, clips, device):
+    """An encoder may want another carrier; what moves samples makes what it reads."""
+    calls = {"flip": np.fliplr, "rotate(angle=180)": lambda plane: np.rot90(plane, 2)}
+    for call, expected in calls.items():
+        path, _ = filtered("ffv1_gray", call, target=f"{call[:4]}.mkv", device=device)
+        for source, result in zip(frames_of(clips.path("ffv1_gray")), frames_of(path), strict=True):
+            assert np.array_equal(luma_of(result), expected(luma_of(source)))
+    for call in ("gaussian_blur", "denoise", "resize(width=40)", "crop(x=2)", "pad(left=2)"):
+        _, report = filtered("ffv1_gray", call, target=f"{call[:4]}.mkv", device=device)
+        assert report.frames == len(frames_of(clips.path("ffv1_gray")))
+
+
+def test_what_is_lost_is_told(filtered):
+    _, report = filtered("ffv1_bgra", "rgb_to_grayscale")
+    assert "alpha dropped by rgb_to_grayscale" in report.notices
+    _, report = filtered("interlaced_tff", "rotate(angle=180)", target="turned.mkv")
+    assert any(text.startswith("interlaced frames go through rotate") for text in report.notices)
+
+
+def test_a_picture_that_is_too_large_is_refused(filtered):
+    with pytest.raises(FormatError, match=r"resize makes 60000x\d+, which is more than FFmpeg"):
+        filtered("h264", "resize(width=60000)")
