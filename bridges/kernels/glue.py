@@ -62,7 +62,7 @@ class Stage:
             for index, each in enumerate(self.given)
         ]
         called = f"{self.name}({', '.join([pixel, place, *names])})"
-        return f"clipped({called})" if self.clips else called
+        return f"wholly_clipped({called})" if self.clips else called
 
 
 def keeps_blocks(source: FrameInfo, target: FrameInfo, siting: str) -> bool:

@@ -52,6 +52,10 @@ DEVICE pixel clipped(pixel p) {
 }
 
 /* What the entry points around point kernels are made of. */
+DEVICE pixel wholly_clipped(pixel p) {
+    p.a = clip(p.a);
+    return clipped(p);
+}
 DEVICE i32 wide_clip(i64 value, i32 peak) { return (i32)CLAMP(value, (i64)0, (i64)peak); }
 #define LOAD8(row, at) ((u32)(row)[at])
 #define LOAD16(row, at) ((u32)(row)[2 * (at)] | ((u32)(row)[2 * (at) + 1] << 8))

@@ -5,7 +5,8 @@ import pytest
 
 from bridges import ColourRange, Matrix
 from bridges.errors import KernelError
-from bridges.kernels import Runtime, fuse, parse_call
+from bridges.kernels import Runtime, fuse, load, parse_call
+from bridges.kernels.reference.pixels import Pixels
 from tests.bridges.kernel_bench import check_kernel, target_for
 from tests.bridges.picture import RANGES, Picture, frame_info
 
@@ -134,3 +135,24 @@ def test_it_says_what_its_kernels_assume():
     ((kernel, _),) = fused("yuv_to_rgb", "invert")
     assert kernel.note(frame_info("yuv420p", (8, 8))) == "untagged YUV taken as BT.601"
     assert ColourRange.FULL is kernel.output(frame_info("yuv420p", (8, 8))).colour.range
+
+
+@pytest.mark.parametrize("name", ["rgba", "yuva420p10le"])
+def test_what_people_return_is_clipped(opencl_runtime: Runtime, tmp_path, name: str):
+    file = tmp_path / "far.cl"
+    file.write_text(
+        "/* far: leaves the range.\n */\n"
+        "DEVICE pixel far(pixel p, i32 x, i32 y) {\n"
+        "    p.r = p.r * 3 - WHITE; p.g = -p.g; p.b = 2 * WHITE - p.b; p.a = p.a * 3 - WHITE;\n"
+        "    return p;\n"
+        "}\n"
+    )
+
+    def reference(p, _x, _y):
+        alpha, blue = p.a * 3 - 65535, 2 * 65535 - p.b
+        return Pixels(p.r * 3 - 65535, -p.g, blue, alpha)
+
+    kernel = load(file, reference=reference)
+    source = Picture.create(frame_info(name, (66, 10)), seed=5)
+    target = Picture.create(frame_info(name, (66, 10)))
+    check_kernel(opencl_runtime, kernel, source, target, {})
