@@ -1,5 +1,6 @@
 """What every test can use."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,15 @@ import pytest
 from bridges.backends.opencl import probe
 from tests.assets.clips import Library, library
 from tests.helpers.require import require
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves, which live to the end, out of what the collector looks through.
+
+    Many tests collect garbage before they count what is left.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
