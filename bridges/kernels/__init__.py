@@ -4,9 +4,10 @@ from bridges.kernels.call import parse_call
 from bridges.kernels.chain import fuse
 from bridges.kernels.kernel import Kernel, Parameter, get, names
 from bridges.kernels.load import load
-from bridges.kernels.runtime import Runtime, apply, create_runtime
+from bridges.kernels.runtime import Event, Runtime, apply, create_runtime
 
 __all__ = [
+    "Event",
     "Kernel",
     "Parameter",
     "Runtime",

@@ -3,8 +3,9 @@
 import functools
 import threading
 import weakref
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,12 @@ from bridges.backends.cuda import CUDAContext, CUDATensor
 from bridges.backends.cuda_driver import check, cuda_errors
 from bridges.context import Context
 from bridges.errors import FormatError
-from bridges.frame import Frame, MediaFrame
-from bridges.kernels.frames import previous_for
+from bridges.kernels.compiled import CompiledRuntime
 from bridges.kernels.kernel import Kernel
-from bridges.kernels.launch import WORD, Launch, Plane
-from bridges.kernels.memories import Memories
+from bridges.kernels.launch import Launch
 from bridges.kernels.nvrtc import build, compiler_version
-from bridges.kernels.plan import Planner, Step
-from bridges.tensor import MemoryType, Tensor
+from bridges.kernels.plan import Step
+from bridges.tensor import Tensor
 
 __all__ = ["CUDARuntime"]
 
@@ -31,7 +30,48 @@ BLOCK = 32, 4
 """Threads of a block, along a row and across rows: a warp reads neighbours of one row."""
 
 
-class CUDARuntime:
+class _Event:
+    """What `CUDARuntime.enqueue` returns.
+
+    Parameters
+    ----------
+    stream : cuda.core.Stream
+        What is put there so far is what it waits for.
+    free : deque
+        CUDA's events that nobody waits for any more, to be recorded anew: it takes one from there,
+        and gives it back.
+    action : str
+        Completes "CUDA cannot ...".
+    keep : object
+        Held until it is done.
+    """
+
+    def __init__(self, stream: Any, free: deque[Any], action: str, keep: object) -> None:
+        self._free, self._action = free, action
+        self._keep: object | None = keep
+        try:
+            free_event = free.pop()
+        except IndexError:
+            free_event = None
+        self._native = stream.record(free_event)
+
+    @property
+    def is_done(self) -> bool:
+        code, *_ = driver.cuEventQuery(self._native.handle)
+        return bool(code != driver.CUresult.CUDA_ERROR_NOT_READY)
+
+    def wait(self) -> None:
+        with cuda_errors(self._action):
+            self._native.sync()
+        self._keep = None
+
+    def __del__(self) -> None:
+        # There is none where it could not be recorded.
+        if hasattr(self, "_native"):
+            self._free.append(self._native)
+
+
+class CUDARuntime(CompiledRuntime[Any]):
     """Compiles kernels for one device, keeps them, and runs them on the context's own stream.
 
     Parameters
@@ -48,80 +88,45 @@ class CUDARuntime:
     def __init__(self, context: Context) -> None:
         assert isinstance(context, CUDAContext)
         compiler_version()
-        self.context: Context = context
-        self.name = f"CUDA: {context.device.name}"
+        super().__init__(context, "CUDA", context.device.name, handle="data")
         self._device = context
         major, minor = context.device.compute_capability
         self._architecture = f"sm_{major}{minor}"
-        self._planner = Planner(MemoryType.CUDA, self.name)
         self._entries: weakref.WeakKeyDictionary[Step, Any] = weakref.WeakKeyDictionary()
-        self._memories = Memories(context, self._upload)
         self._lock = threading.Lock()
-        self._thread = threading.local()
+        self._free: deque[Any] = deque()
 
-    def run(
-        self,
-        kernel: Kernel,
-        source: Frame,
-        target: MediaFrame,
-        parameters: Mapping[str, object] = MappingProxyType({}),
-        *,
-        previous: Frame | None = None,
-    ) -> None:
-        """Run a kernel and wait until it is done; see `Runtime.run`."""
-        self.enqueue(kernel, source, target, parameters, previous=previous)
-        with cuda_errors(f"run {kernel.name} on {self._device.name}"):
-            with self._device.current:
-                # One for each thread: what one thread waits for, no other may record anew.
-                done = self._device.stream.record(getattr(self._thread, "done", None))
-            self._thread.done = done
-            done.sync()
+    def _address(self, tensor: Tensor, memory: Any) -> int:
+        address: int = memory
+        return address
 
-    def enqueue(
-        self,
-        kernel: Kernel,
-        source: Frame,
-        target: MediaFrame,
-        parameters: Mapping[str, object] = MappingProxyType({}),
-        *,
-        previous: Frame | None = None,
-    ) -> None:
-        """Put a kernel on the context's stream, and do not wait; see `Runtime.run`.
+    def _follow(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            if tensor.context is self._device:
+                continue
+            assert isinstance(tensor, CUDATensor)
+            if tensor.context.ordinal != self._device.ordinal:
+                raise FormatError(
+                    f"{self.name} is CUDA device {self._device.ordinal}, and these samples are on "
+                    f"device {tensor.context.ordinal}; map them to the CPU first"
+                )
+            self._device.join(self._device.stream_handle, tensor.handle("cuda_stream"))
 
-        It comes after what was put on the streams of the frames' contexts so far. The frames have
-        to stay open until it is done.
-        """
-        previous = previous_for(kernel, source, previous)
-        plan = self._planner.find(kernel, source, target, previous, parameters)
-        tensors = plan.tensors(source, target, previous)
-        addresses = {plane: tensor.handle("data") for plane, tensor in tensors.items()}
-        steps = plan.steps(not any(address % WORD for address in addresses.values()))
-        entries = [self._entry(kernel, step) for step in steps]
-        for tensor in tensors.values():
-            if tensor.context is not self._device:
-                self._follow(tensor)
+    @contextmanager
+    def _working(self, action: str) -> Iterator[None]:
+        with cuda_errors(action), self._device.current:
+            yield
+
+    def _launch(self, entry: Any, step: Step, memories: list[Any]) -> None:
+        arguments = dict(step.scalars)
+        for (place, _), address in zip(step.memories, memories, strict=True):
+            arguments[place] = address
+        shape = _grid(step.launch.size, step.launch.group or BLOCK)
         stream = self._device.stream
-        with cuda_errors(f"run {kernel.name} on {self._device.name}"), self._device.current:
-            for step, entry in zip(steps, entries, strict=True):
-                arguments = dict(step.scalars)
-                for place, memory in step.memories:
-                    arguments[place] = (
-                        addresses[memory]
-                        if isinstance(memory, Plane)
-                        else self._memories.find(memory).handle("data")
-                    )
-                shape = _grid(step.launch.size, step.launch.group or BLOCK)
-                launch(stream, shape, entry, *(arguments[k] for k in range(len(arguments))))
+        launch(stream, shape, entry, *(arguments[k] for k in range(len(arguments))))
 
-    def _follow(self, tensor: Tensor) -> None:
-        """Have the stream wait for that of another context on the device."""
-        assert isinstance(tensor, CUDATensor)
-        if tensor.context.ordinal != self._device.ordinal:
-            raise FormatError(
-                f"{self.name} is CUDA device {self._device.ordinal}, and these samples are on "
-                f"device {tensor.context.ordinal}; map them to the CPU first"
-            )
-        self._device.join(self._device.stream_handle, tensor.handle("cuda_stream"))
+    def _event(self, last: None, action: str, keep: object) -> _Event:
+        return _Event(self._device.stream, self._free, action, keep)
 
     def _upload(self, tensor: Tensor, content: npt.NDArray[np.uint8]) -> None:
         stream = self._device.stream_handle

@@ -37,7 +37,7 @@ def load_function(path: str | os.PathLike[str], name: str) -> Callable[..., Any]
         raise KernelError(f"{file}: {(error.strerror or str(error)).lower()}") from error
     except SyntaxError as error:
         raise KernelError(f"{file}:{error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # Any code of others runs here.
         raise KernelError(f"{_place(error, file)}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise KernelError(f"{file} has no function {name}; it is called as the kernel is")
@@ -89,7 +89,7 @@ def _name(function: Callable[..., Any]) -> str:
 def _called(function: Callable[..., Any], *signals: Any, **values: Any) -> Any:
     try:
         return function(*signals, **values)
-    except Exception as error:
+    except Exception as error:  # Any code of others runs here.
         code = getattr(function, "__code__", None)
         where = _place(error, code.co_filename) if code else ""
         # Where it is called with the wrong parameters, none of its lines is passed.

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bridges.formats import ColourModel
+from bridges.formats import ColourModel, Plane
 from bridges.frame import FrameInfo
 from bridges.kernels.colour import (
     WHITE,
@@ -102,7 +102,9 @@ def entry_point(
     """Return the text of ``point_whole`` or ``point_edge``.
 
     The first takes blocks that lie in the picture, in planes whose rows start at multiples of a
-    word; the other any block, a byte at a time. Their arguments are those of `ARGUMENTS`.
+    word; the other any block, a byte at a time. Both take the planes that are written and those
+    that are read, each with its stride; the first block and how many there are, across and down;
+    the size of the picture; and what the stages take.
 
     Parameters
     ----------
@@ -141,14 +143,7 @@ class _Glue:
         self.keeps_blocks = keeps_blocks(source, target, siting)
         self.sites = cosited(siting)
         self.input = {name: view for view in views(source.format) for name in view.names}
-        # Means around sites on pixels take some of the block before.
-        before = (0, 0)
-        if not self.keeps_blocks:
-            before = tuple(  # type: ignore[assignment]
-                (1 << log2) // 2 if log2 and on_pixel else 0
-                for log2, on_pixel in zip(_sampling(target), self.sites, strict=True)
-            )
-        self.before = before
+        self.before = (0, 0) if self.keeps_blocks else _before(target, self.sites)
 
     def lines(self) -> Iterator[str]:
         name = "whole" if self.whole else "edge"
@@ -180,18 +175,23 @@ class _Glue:
 
     def _places(self) -> Iterator[str]:
         for axis, start, count, before, size in (
-            ("x", f"x * {self.columns}", self.columns, self.before[0], "width"),
-            ("y", f"y * {self.rows}", self.rows, self.before[1], "height"),
+            ("x", f"x * {self.columns}", self.columns, self.before[0], "(size_t)width"),
+            ("y", f"y * {self.rows}", self.rows, self.before[1], "(size_t)height"),
         ):
             for k in range(-before, count):
                 yield f"const size_t {_at(axis, k)} = {self._clamped(start, k, count, size)};"
 
     def _clamped(self, start: str, k: int, count: int, size: str) -> str:
+        """Return the place ``k`` after the first of ``count`` in the block, or the edge's."""
         if k < 0:
             return f"{start} < {-k} ? 0 : {start} - {-k}"
         if self.whole and k < count:
             return f"{start} + {k}"
-        return f"MIN({start} + {k}, (size_t){size} - 1)"
+        return f"MIN({start} + {k}, {size} - 1)"
+
+    def _part(self, sampled: View | Plane) -> tuple[int, int]:
+        """Return the columns and rows of samples of a block."""
+        return self.columns >> sampled.log2_width, self.rows >> sampled.log2_height
 
     # Reading.
 
@@ -208,8 +208,12 @@ class _Glue:
     def _blocks(self, info: FrameInfo) -> Iterator[tuple[int, int, int]]:
         """Yield each plane, and the rows and bytes of a row that a block has of it."""
         for index, plane in enumerate(info.format.planes):
-            samples = (self.columns >> plane.log2_width) * len(plane.channels)
-            yield index, self.rows >> plane.log2_height, samples * info.format.dtype.itemsize
+            yield index, self._part(plane)[1], self._row_bytes(info, index)
+
+    def _row_bytes(self, info: FrameInfo, index: int) -> int:
+        """Return the bytes that a block has of a row of a plane."""
+        plane = info.format.planes[index]
+        return self._part(plane)[0] * len(plane.channels) * info.format.dtype.itemsize
 
     def _code(self, name: str, i: int, j: int) -> str:
         """Return the code of a channel that is not interpolated, at a pixel of the block."""
@@ -217,7 +221,7 @@ class _Glue:
         inside = 0 <= i < self.columns and 0 <= j < self.rows
         if self.whole and inside:
             index = (i >> view.log2_width) * view.step + view.offset + view.names.index(name)
-            _, size = _widest(self._chunk_bytes(view))
+            _, size = _widest(self._row_bytes(self.source, view.plane))
             per = size // layout.dtype.itemsize
             word = f"w{view.plane}_{j >> view.log2_height}_{index // per}"
             shift = index % per * 8 * layout.dtype.itemsize + layout.shift
@@ -225,11 +229,6 @@ class _Glue:
         column = f"({_at('x', i)} >> {view.log2_width})" if view.log2_width else _at("x", i)
         row = f"({_at('y', j)} >> {view.log2_height})" if view.log2_height else _at("y", j)
         return self._sample(view, name, column, row)
-
-    def _chunk_bytes(self, view: View) -> int:
-        plane = self.source.format.planes[view.plane]
-        samples = (self.columns >> plane.log2_width) * len(plane.channels)
-        return samples * self.source.format.dtype.itemsize
 
     def _sample(self, view: View, name: str, column: str, row: str) -> str:
         layout = self.source.format
@@ -328,23 +327,15 @@ class _Glue:
 
     def _samples(self, name: str, i: int, j: int) -> Iterator[str]:
         view = self.input[name]
-        columns, rows = self.columns >> view.log2_width, self.rows >> view.log2_height
-        width = f"(((size_t)width + {(1 << view.log2_width) - 1}) >> {view.log2_width})"
-        height = f"(((size_t)height + {(1 << view.log2_height) - 1}) >> {view.log2_height})"
+        columns, rows = self._part(view)
+        width, height = _sampled_size(view)
         for column, row, _ in self._taps(name, i, j):
             variable = _name("s" + name, column, row)
             if variable not in self.samples_made:
                 self.samples_made.add(variable)
-                at_x = self._near(f"x * {columns}", column, columns, width)
-                at_y = self._near(f"y * {rows}", row, rows, height)
+                at_x = _operand(self._clamped(f"x * {columns}", column, columns, width))
+                at_y = _operand(self._clamped(f"y * {rows}", row, rows, height))
                 yield f"const u32 {variable} = {self._sample(view, name, at_x, at_y)};"
-
-    def _near(self, start: str, k: int, count: int, size: str) -> str:
-        if k < 0:
-            return f"({start} < {-k} ? 0 : {start} - {-k})"
-        if self.whole and k < count:
-            return f"({start} + {k})"
-        return f"MIN({start} + {k}, {size} - 1)"
 
     # Writing.
 
@@ -381,9 +372,8 @@ class _Glue:
         for index in self.planes:
             plane = layout.planes[index]
             count = len(plane.channels)
-            columns, rows = self.columns >> plane.log2_width, self.rows >> plane.log2_height
-            width = f"(((size_t)width + {(1 << plane.log2_width) - 1}) >> {plane.log2_width})"
-            height = f"(((size_t)height + {(1 << plane.log2_height) - 1}) >> {plane.log2_height})"
+            columns, rows = self._part(plane)
+            width, height = _sampled_size(plane)
             for row in range(rows):
                 for column in range(columns):
                     at_x, at_y = f"x * {columns} + {column}", f"y * {rows} + {row}"
@@ -440,6 +430,29 @@ class _Glue:
 
     def _down(self, index: int, log2: int, axis: int) -> tuple[tuple[int, int], ...]:
         return downward(index, log2, self.sites[axis] and not self.keeps_blocks)
+
+
+def _before(target: FrameInfo, sites: tuple[bool, bool]) -> tuple[int, int]:
+    """Return columns and rows before a block that means around sites on its pixels take."""
+    columns, rows = (
+        (1 << log2) // 2 if log2 and on_pixel else 0
+        for log2, on_pixel in zip(_sampling(target), sites, strict=True)
+    )
+    return columns, rows
+
+
+def _sampled_size(sampled: View | Plane) -> tuple[str, str]:
+    """Return how many samples are in a row and in a column of the picture."""
+    width, height = (
+        f"(((size_t){size} + {(1 << log2) - 1}) >> {log2})"
+        for size, log2 in (("width", sampled.log2_width), ("height", sampled.log2_height))
+    )
+    return width, height
+
+
+def _operand(expression: str) -> str:
+    """Return an expression in parentheses; a macro's has its own."""
+    return expression if expression.startswith("MIN(") else f"({expression})"
 
 
 def _at(axis: str, k: int) -> str:

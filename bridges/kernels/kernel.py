@@ -1,28 +1,11 @@
-"""Kernels and their parameters, as the head comments of the portable sources declare them.
-
-A source file holds one kernel or more. Each has a comment in the first column that reads::
-
-    /* <name>: <one line that says what it does>
-     * param <name>: <type> [= <default>] [in [<low>, <high>] | in {<text>, ...}]   <what it is>
-     * reads <patterns of pixel formats; all of them if left out>
-     * writes <patterns of pixel formats; as it reads if left out>
-     * previous <why it takes the result of the picture before>
-     * kind <module of bridges.kernels.families that makes it ready; point if left out>
-     * prepare <module of bridges.kernels.families that makes what a point kernel takes>
-     *
-     * Anything else is prose.
-     */
-
-A type is float, int, bool or str. A parameter without a default has to be given.
-"""
+"""Kernels: what the portable sources declare, and the family that makes each of them ready."""
 
 import difflib
 import fnmatch
 import functools
 import importlib
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from importlib import resources
@@ -32,107 +15,11 @@ from typing import Any
 from bridges.errors import KernelError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
+from bridges.kernels.declaration import Declaration, Parameter, Value, declarations, place
 from bridges.kernels.launch import Launch
 from bridges.kernels.recipe import Info, Planes, Recipe
 
 __all__ = ["Kernel", "Parameter", "Value", "get", "names", "parse"]
-
-Value = bool | int | float | str
-
-_TYPES: dict[str, type[Value]] = {"float": float, "int": int, "bool": bool, "str": str}
-_HEAD = re.compile(
-    r"^/\*[ \t]+(?P<name>[a-z]\w*):[ \t]+(?P<rest>\S.*?)\*/", re.DOTALL | re.MULTILINE
-)
-_FIELD = re.compile(r"(?P<field>param|reads|writes|previous|kind|prepare)\s+(?P<rest>\S.*)")
-_PARAMETER = re.compile(
-    r"(?P<name>[a-z]\w*):\s*(?P<type>\w+)(?:\s*=\s*(?P<default>\"[^\"]*\"|\S+))?"
-    r"(?:\s+in\s+(?:\[(?P<low>[^,\]]+),(?P<high>[^\]]+)\]|\{(?P<choices>[^}]*)\}))?"
-    r"(?:\s+(?P<summary>.*))?"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of a kernel.
-
-    Attributes
-    ----------
-    name : str
-        As it is written in a call.
-    type : type
-        ``float``, ``int``, ``bool`` or ``str``.
-    default : bool, int, float, str or None
-        Taken where a call leaves it out; None where it has to be given.
-    low, high : float or None
-        The range of a number, both ends in it.
-    choices : tuple of str
-        The texts that it takes; empty where it takes any.
-    summary : str
-        What it is.
-    """
-
-    name: str
-    type: type[Value]
-    default: Value | None
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    summary: str = ""
-
-    def check(self, value: object) -> Value:
-        """Return ``value`` in the parameter's own type.
-
-        Raises
-        ------
-        KernelError
-            It has another type, is not a finite number, is out of range or none of the choices.
-        """
-        if value is None:
-            raise KernelError(f"{self} has to be given: {self.name}={self._example()}")
-        if self.type is float and type(value) is int:
-            value = float(value)
-        if type(value) is not self.type:
-            raise KernelError(f"{self} takes {self._article()}, got {value!r}")
-        # Written so that it refuses a NaN too.
-        low, high = self.low, self.high
-        if low is not None and high is not None and not low <= float(value) <= high:
-            raise KernelError(f"{self} lies between {low:g} and {high:g}, got {value!r}")
-        if self.choices and value not in self.choices:
-            raise KernelError(f"{self} is one of {', '.join(self.choices)}, got {value!r}")
-        return value
-
-    def read(self, text: str) -> Value:
-        """Return the value that a call writes as ``text``.
-
-        Raises
-        ------
-        KernelError
-            The text is no value of this type, or is out of range.
-        """
-        quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'"
-        try:
-            if self.type is str:
-                return self.check(text[1:-1] if quoted else text)
-            if self.type is bool:
-                return {"true": True, "false": False}[text.lower()]
-            return self.check(self.type(text))
-        except (KeyError, ValueError) as error:
-            if isinstance(error, KernelError):
-                raise
-            raise KernelError(f"{self} takes {self._article()}, got {text!r}") from None
-
-    def _article(self) -> str:
-        return {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}[
-            self.type
-        ]
-
-    def _example(self) -> str:
-        if self.choices:
-            return self.choices[0]
-        return {float: "0.5", int: "1", bool: "true", str: "..."}[self.type]
-
-    def __str__(self) -> str:
-        return f"parameter {self.name!r}"
 
 
 @dataclass(frozen=True)
@@ -179,6 +66,10 @@ class Kernel:
     file: str = ""
     line: int = 1
     reference: Callable[..., Any] | None = field(default=None, compare=False)
+
+    def __hash__(self) -> int:
+        # Plans are found by it for every frame: what tells kernels apart, and is hashed once.
+        return hash((self.name, self.source))
 
     @cached_property
     def formats_read(self) -> tuple[str, ...]:
@@ -330,55 +221,26 @@ def parse(text: str, file: str = "") -> dict[str, Kernel]:
     KernelError
         There is no declaration, or one is malformed.
     """
-    kernels = {}
-    for head in _HEAD.finditer(text):
-        kernel = _declared(head, text, file)
-        if kernel.name in kernels:
-            raise KernelError(f"{_at(file, kernel.line)}kernel {kernel.name} is declared twice")
-        kernels[kernel.name] = kernel
+    kernels: dict[str, Kernel] = {}
+    for each in declarations(text, file):
+        if each.name in kernels:
+            raise KernelError(f"{place(file, each.line)}kernel {each.name} is declared twice")
+        kernels[each.name] = _declared(each, text, file)
     if not kernels:
         raise KernelError(
-            f"{_at(file, 1)}a kernel source has a comment '/* name: what it does' in the first "
+            f"{place(file, 1)}a kernel source has a comment '/* name: what it does' in the first "
             "column"
         )
     return kernels
 
 
-def _at(file: str, line: int) -> str:
-    return f"{file}:{line}: " if file else ""
-
-
-def _declared(head: re.Match[str], text: str, file: str) -> Kernel:
-    first = text.count("\n", 0, head.start()) + 1
-    name = head["name"]
-    summary, *lines = head["rest"].splitlines()
-    fields: dict[str, list[str]] = {
-        key: [] for key in ("param", "reads", "writes", "previous", "kind", "prepare")
-    }
-    parameters = []
-    for number, line in enumerate(lines, first + 1):
-        # Only what leads a line: a pattern of formats may end in an asterisk.
-        content = line.lstrip(" *").rstrip()
-        if not content:
-            break
-        found = _FIELD.fullmatch(content)
-        if found is None:
-            raise KernelError(
-                f"{_at(file, number)}kernel {name}: cannot read the declaration {content!r}"
-            )
-        try:
-            if found["field"] == "param":
-                parameters.append(_parameter(found["rest"]))
-            elif found["field"] in ("reads", "writes"):
-                _check_patterns(found["rest"].split())
-        except KernelError as error:
-            raise KernelError(f"{_at(file, number)}kernel {name}: {error}") from error
-        fields[found["field"]] += found["rest"].split()
+def _declared(declaration: Declaration, text: str, file: str) -> Kernel:
+    fields = declaration.fields
     reads = tuple(fields["reads"]) or ("*",)
     return Kernel(
-        name=name,
-        summary=summary.strip(),
-        parameters=tuple(parameters),
+        name=declaration.name,
+        summary=declaration.summary,
+        parameters=declaration.parameters,
         source=text,
         kind=fields["kind"][0] if fields["kind"] else "point",
         reads=reads,
@@ -386,44 +248,8 @@ def _declared(head: re.Match[str], text: str, file: str) -> Kernel:
         takes_previous=bool(fields["previous"]),
         prepare=fields["prepare"][0] if fields["prepare"] else "",
         file=file,
-        line=first,
+        line=declaration.line,
     )
-
-
-def _parameter(line: str) -> Parameter:
-    found = _PARAMETER.fullmatch(line)
-    numeric = found is not None and found["type"] in ("float", "int")
-    if (
-        found is None
-        or found["type"] not in _TYPES
-        or (found["low"] and not numeric)
-        or (found["choices"] and found["type"] != "str")
-    ):
-        raise KernelError(
-            f"cannot read the parameter {line!r}; write 'name: type = default in [low, high]', "
-            f"where the type is one of {', '.join(_TYPES)}"
-        )
-    try:
-        low, high = (float(found[end]) if found[end] else None for end in ("low", "high"))
-    except ValueError:
-        raise KernelError(f"the range of the parameter {line!r} is no two numbers") from None
-    choices = tuple(text.strip() for text in (found["choices"] or "").split(",") if text.strip())
-    bare = Parameter(
-        found["name"],
-        _TYPES[found["type"]],
-        None,
-        low,
-        high,
-        choices,
-        (found["summary"] or "").strip(),
-    )
-    return bare if found["default"] is None else replace(bare, default=bare.read(found["default"]))
-
-
-def _check_patterns(patterns: Iterable[str]) -> None:
-    for pattern in patterns:
-        if not fnmatch.filter(PIXEL_FORMATS, pattern):
-            raise KernelError(f"no pixel format matches {pattern!r}")
 
 
 def _formats(patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -441,9 +267,7 @@ def _built_in() -> dict[str, str]:
     """Return the file of each kernel of the package."""
     files = [file for file in _sources().iterdir() if file.name.endswith(".cl")]
     return {
-        head["name"]: file.name
-        for file in files
-        for head in _HEAD.finditer(file.read_text("utf-8"))
+        each.name: file.name for file in files for each in declarations(file.read_text("utf-8"))
     }
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bridges.context import Context
 from bridges.kernels.launch import Scratch, Table
+from bridges.kernels.plan import Step
 from bridges.tensor import Tensor, TensorInfo
 
 __all__ = ["Memories"]
@@ -24,20 +25,39 @@ class Memories:
     ----------
     context : Context
         The device.
+    handle : str
+        The key of the native handle by which entry points take memory.
     upload : callable
         Copies a dense array of bytes into a tensor of the device, and waits.
     """
 
     def __init__(
-        self, context: Context, upload: Callable[[Tensor, npt.NDArray[np.uint8]], None]
+        self,
+        context: Context,
+        handle: str,
+        upload: Callable[[Tensor, npt.NDArray[np.uint8]], None],
     ) -> None:
-        self._context, self._upload = context, upload
+        self._context, self._handle, self._upload = context, handle, upload
         self._tables: weakref.WeakKeyDictionary[Table, Tensor] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._thread = threading.local()
 
-    def find(self, memory: Table | Scratch) -> Tensor:
-        """Return the device's memory."""
+    def arguments(self, step: Step, planes: Sequence[Any]) -> list[Any]:
+        """Return the native handles that a step's ``memories`` stand for, in their order.
+
+        Parameters
+        ----------
+        step : Step
+            What is launched.
+        planes : sequence
+            The native handles of the plan's tensors.
+        """
+        return [
+            planes[memory] if isinstance(memory, int) else self._find(memory).handle(self._handle)
+            for _, memory in step.memories
+        ]
+
+    def _find(self, memory: Table | Scratch) -> Tensor:
         return self._table(memory) if isinstance(memory, Table) else self._scratch(memory)
 
     def _table(self, table: Table) -> Tensor:
@@ -51,6 +71,9 @@ class Memories:
         return tensor
 
     def _scratch(self, scratch: Scratch) -> Tensor:
+        # A run may be on the queue still when its thread enqueues the next one that uses the same
+        # memory. The queue is in order: the launches of the one are done before the other's begin.
+        # Those of two threads may take turns on it, hence a memory for each thread.
         if not hasattr(self._thread, "scratch"):
             self._thread.scratch = weakref.WeakKeyDictionary()
         mine: weakref.WeakKeyDictionary[Any, Tensor] = self._thread.scratch

@@ -1,8 +1,7 @@
 """Kernels on OpenCL devices."""
 
 import functools
-from collections.abc import Mapping
-from types import MappingProxyType
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,12 @@ import pyopencl as cl
 
 from bridges.backends.opencl import OpenCLContext, OpenCLTensor, opencl_errors
 from bridges.context import Context
-from bridges.frame import Frame, MediaFrame
+from bridges.kernels.compiled import CompiledRuntime
 from bridges.kernels.entries import EntryPoints
-from bridges.kernels.frames import previous_for
 from bridges.kernels.kernel import Kernel
-from bridges.kernels.launch import WORD, Plane
-from bridges.kernels.memories import Memories
-from bridges.kernels.plan import Planner, Step
+from bridges.kernels.plan import Step
 from bridges.kernels.program import build
-from bridges.tensor import MemoryType, Tensor
+from bridges.tensor import Tensor
 
 __all__ = ["OpenCLRuntime"]
 
@@ -32,19 +28,41 @@ class _Entry:
             self._kernel = cl.Kernel(program, name)
         self._is_new = True
 
-    def enqueue(self, queue: Any, step: Step, buffers: list[Any]) -> Any:
+    def enqueue(self, queue: Any, step: Step, memories: list[Any]) -> Any:
         """Enqueue a step and return its event."""
         # Scalars cost more time than buffers and never change.
         if self._is_new:
             for place, value in step.scalars:
                 self._kernel.set_arg(place, value)
             self._is_new = False
-        for (place, _), buffer in zip(step.memories, buffers, strict=True):
-            self._kernel.set_arg(place, buffer)
+        for (place, _), memory in zip(step.memories, memories, strict=True):
+            self._kernel.set_arg(place, memory)
         return cl.enqueue_nd_range_kernel(queue, self._kernel, step.launch.size, step.launch.group)
 
 
-class OpenCLRuntime:
+class _Event:
+    """What `OpenCLRuntime.enqueue` returns."""
+
+    def __init__(self, native: Any, action: str, keep: object) -> None:
+        self._native, self._action = native, action
+        self._keep: object | None = keep
+
+    @property
+    def is_done(self) -> bool:
+        # Negative where the device failed (OpenCL 1.2, 5.9).
+        return bool(self._native.command_execution_status <= cl.command_execution_status.COMPLETE)
+
+    def wait(self) -> None:
+        try:
+            self._native.wait()
+        except Exception:
+            # Not around the wait itself: entering costs a run on a small frame 5 percent.
+            with opencl_errors(self._action):
+                raise
+        self._keep = None
+
+
+class OpenCLRuntime(CompiledRuntime[_Entry]):
     """Compiles kernels for one device, keeps them, and runs them.
 
     Parameters
@@ -55,44 +73,29 @@ class OpenCLRuntime:
 
     def __init__(self, context: Context) -> None:
         assert isinstance(context, OpenCLContext)
-        self.context: Context = context
-        self.name = f"OpenCL: {context.device.name} ({context.device.platform})"
+        device = context.device
+        super().__init__(context, "OpenCL", f"{device.name} ({device.platform})", handle="cl_mem")
         self._device = context
-        self._planner = Planner(MemoryType.OPENCL, self.name)
         self._entries = EntryPoints(functools.partial(build, context), _Entry)
-        self._memories = Memories(context, self._upload)
 
-    def run(
-        self,
-        kernel: Kernel,
-        source: Frame,
-        target: MediaFrame,
-        parameters: Mapping[str, object] = MappingProxyType({}),
-        *,
-        previous: Frame | None = None,
-    ) -> None:
-        """Run a kernel and wait until it is done; see `Runtime.run`."""
-        previous = previous_for(kernel, source, previous)
-        plan = self._planner.find(kernel, source, target, previous, parameters)
-        tensors = plan.tensors(source, target, previous)
-        buffers = {plane: tensor.handle("cl_mem") for plane, tensor in tensors.items()}
-        steps = plan.steps(not any(map(_is_unaligned, tensors.values())))
-        entries = [self._entries.find(kernel, step) for step in steps]
-        with opencl_errors(f"run {kernel.name} on {self._device.name}"):
-            queue = self._device.queue
-            for step, entry in zip(steps, entries, strict=True):
-                arguments = [
-                    buffers[memory]
-                    if isinstance(memory, Plane)
-                    else self._memories.find(memory).handle("cl_mem")
-                    for _, memory in step.memories
-                ]
-                done = entry.enqueue(queue, step, arguments)
-            done.wait()
+    def _address(self, tensor: Tensor, memory: Any) -> int:
+        return tensor.address if isinstance(tensor, OpenCLTensor) else 0
+
+    def _entry(self, kernel: Kernel, step: Step) -> _Entry:
+        return self._entries.find(kernel, step)
+
+    def _working(self, action: str) -> AbstractContextManager[None]:
+        return opencl_errors(action)
+
+    def _launch(self, entry: _Entry, step: Step, memories: list[Any]) -> Any:
+        return entry.enqueue(self._device.queue, step, memories)
+
+    def _event(self, last: Any, action: str, keep: object) -> _Event:
+        return _Event(last, action, keep)
+
+    def _flush(self) -> None:
+        with opencl_errors(f"begin the work on {self.name}"):
+            self._device.queue.flush()
 
     def _upload(self, tensor: Tensor, content: npt.NDArray[np.uint8]) -> None:
         cl.enqueue_copy(self._device.queue, tensor.handle("cl_mem"), content)
-
-
-def _is_unaligned(tensor: Tensor) -> bool:
-    return isinstance(tensor, OpenCLTensor) and tensor.address % WORD != 0

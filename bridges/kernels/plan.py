@@ -10,15 +10,15 @@ import numpy as np
 
 from bridges.errors import FormatError
 from bridges.frame import Frame, MediaFrame
-from bridges.kernels.frames import check_frames
+from bridges.kernels.frames import check_frames, previous_for
 from bridges.kernels.kernel import Kernel, Value
 from bridges.kernels.launch import WORD, Launch, Plane, Scratch, Table
 from bridges.tensor import MemoryType, Tensor
 
 __all__ = ["Memory", "Plan", "Planner", "Step"]
 
-Memory = Plane | Table | Scratch
-"""What an argument can point to."""
+Memory = int | Table | Scratch
+"""What an argument can point to; a number counts the tensors of the plan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +69,19 @@ class Plan:
             self._layouts |= {
                 Plane("previous", k): each.info for k, each in enumerate(previous.tensors)
             }
+        self._planes: dict[Plane, int] = {}
         self._words = self._make(True)
-        self._planes = dict.fromkeys(
-            memory
-            for step in self._words
-            for _, memory in step.memories
-            if isinstance(memory, Plane)
-        )
         used = [self._layouts[plane] for plane in self._planes]
         self._rows_are_aligned = not any(
             info.shape[0] > 1 and info.strides[0] % WORD for info in used
         )
 
-    def tensors(
-        self, source: Frame, target: MediaFrame, previous: Frame | None
-    ) -> dict[Plane, Tensor]:
+    def tensors(self, source: Frame, target: MediaFrame, previous: Frame | None) -> list[Tensor]:
         """Return the planes that arguments point to."""
-        frames = {"source": source, "target": target, "previous": previous}
-        return {plane: frames[plane.frame].tensors[plane.index] for plane in self._planes}  # type: ignore[union-attr]
+        frames: dict[str, MediaFrame] = {"source": source, "target": target}
+        if previous is not None:
+            frames["previous"] = previous
+        return [frames[plane.frame].tensors[plane.index] for plane in self._planes]
 
     def steps(self, is_aligned: bool) -> tuple[Step, ...]:
         """Return what to launch, in order.
@@ -114,13 +109,18 @@ class Plan:
         for argument in launch.arguments:
             if isinstance(argument, np.integer):
                 scalars.append((place, argument))
-            else:
-                memories.append((place, argument))
-            if isinstance(argument, Plane):
+            elif isinstance(argument, Plane):
+                memories.append((place, self._planes.setdefault(argument, len(self._planes))))
                 place += 1
                 scalars.append((place, np.uint32(self._layouts[argument].strides[0])))
+            else:
+                memories.append((place, argument))
             place += 1
         return Step(launch, tuple(memories), tuple(scalars))
+
+
+def _layout(frame: MediaFrame) -> tuple[Any, ...]:
+    return frame.memory_type, frame.form, *[tensor.info for tensor in frame.tensors]
 
 
 class Planner:
@@ -148,8 +148,10 @@ class Planner:
         target: MediaFrame,
         previous: Frame | None,
         parameters: Mapping[str, object],
-    ) -> Plan:
-        """Return the plan for some frames.
+    ) -> tuple[Plan, list[Tensor]]:
+        """Return the plan for some frames, and the planes that its arguments point to.
+
+        ``previous`` may be given to any kernel, and left out for any.
 
         Raises
         ------
@@ -158,6 +160,7 @@ class Planner:
         FormatError
             The frames lie in other memory, or the kernel does not take them.
         """
+        previous = previous_for(kernel, source, previous)
         frames: list[MediaFrame] = [source, target]
         if previous is not None:
             frames.append(previous)
@@ -166,10 +169,7 @@ class Planner:
             kernel,
             tuple(parameters.items()),
             source.tensors == target.tensors,
-            *(
-                (frame.memory_type, frame.form, *(each.info for each in frame.tensors))
-                for frame in frames
-            ),
+            *map(_layout, frames),
         )
         plan = self._plans.get(key)
         if plan is None:
@@ -181,7 +181,7 @@ class Planner:
                 if len(self._plans) >= self._CAPACITY:
                     self._plans.clear()
                 self._plans[key] = plan
-        return plan
+        return plan, plan.tensors(source, target, previous)
 
     def _check_memory(self, kernel: Kernel, frames: list[Any]) -> None:
         for frame in frames:

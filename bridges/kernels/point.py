@@ -3,7 +3,7 @@
 import functools
 import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
@@ -166,7 +166,27 @@ def launch_chain(
     planes_written : tuple of int, optional
         The target's planes that are made; all of them by default.
     """
-    stages, arguments, texts = [], [], []
+    stages, given, text = _staged(links)
+    if planes_written is None:
+        planes_written = tuple(range(len(target.format.planes)))
+    planes = [Plane("target", k) for k in planes_written]
+    planes += [Plane("source", k) for k in range(len(source.format.planes))]
+    size = source.width, source.height
+    layouts = _layout(source), _layout(target)
+    made = []
+    for entry, (x, y), blocks in _cover(size, block_size(source, target), aligned):
+        body = entry_point(*layouts, stages, siting, planes_written, whole=entry == "whole")
+        numbers = map(np.uint32, (x, y, *blocks, *size))
+        arguments: tuple[Argument, ...] = (*planes, *numbers, *given)
+        made.append(Launch(f"{text}\n{body}", f"point_{entry}", arguments, blocks))
+    return tuple(made)
+
+
+def _staged(links: Sequence[Link]) -> tuple[tuple[Stage, ...], list[Argument], str]:
+    """Return the stages of a chain, what the entry point takes for them, and their text."""
+    stages = []
+    arguments: list[Argument] = []
+    texts = [_point_header()]
     for link in links:
         given = _prepared(link)
         types = [
@@ -182,33 +202,29 @@ def launch_chain(
         text = _text(link.kernel)
         if text not in texts:
             texts.append(text)
-    head = "\n".join([_point_header(), *texts])
-    layouts = _layout(source), _layout(target)
-    if planes_written is None:
-        planes_written = tuple(range(len(target.format.planes)))
-    planes = [Plane("target", k) for k in planes_written]
-    planes += [Plane("source", k) for k in range(len(source.format.planes))]
-    size = np.uint32(source.width), np.uint32(source.height)
+    return tuple(stages), arguments, "\n".join(texts)
 
-    def launch(entry: str, x: int, y: int, columns: int, rows: int) -> Launch:
-        numbers = map(np.uint32, (x, y, columns, rows))
-        given: tuple[Argument, ...] = (*planes, *numbers, *size, *arguments)
-        body = entry_point(*layouts, tuple(stages), siting, planes_written, whole=entry == "whole")
-        return Launch(f"{head}\n{body}", f"point_{entry}", given, (columns, rows))
 
-    width, height = block_size(source, target)
-    columns, rows = -(-source.width // width), -(-source.height // height)
+def _cover(
+    size: tuple[int, int], block: tuple[int, int], aligned: bool
+) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
+    """Yield entry points, the first block of each and how many: they cover a picture once.
+
+    Blocks that are whole are made by ``whole`` where ``aligned`` allows it; the last column and row
+    of others by ``edge``.
+    """
+    (width, height), (block_width, block_height) = size, block
+    columns, rows = -(-width // block_width), -(-height // block_height)
     if not aligned:
-        return (launch("edge", 0, 0, columns, rows),)
-    whole_columns, whole_rows = source.width // width, source.height // height
-    made = []
+        yield "edge", (0, 0), (columns, rows)
+        return
+    whole_columns, whole_rows = width // block_width, height // block_height
     if whole_columns and whole_rows:
-        made.append(launch("whole", 0, 0, whole_columns, whole_rows))
+        yield "whole", (0, 0), (whole_columns, whole_rows)
     if whole_columns < columns:
-        made.append(launch("edge", whole_columns, 0, 1, rows))
+        yield "edge", (whole_columns, 0), (1, rows)
     if whole_rows < rows and whole_columns:
-        made.append(launch("edge", 0, whole_rows, whole_columns, 1))
-    return tuple(made)
+        yield "edge", (0, whole_rows), (whole_columns, 1)
 
 
 def _usual(link: Link, count: int) -> list[bool]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 from bridges.context import Context
 from bridges.errors import NoRouteError
@@ -10,7 +10,27 @@ from bridges.frame import Frame, FrameInfo, MediaFrame, TensorFrame
 from bridges.kernels.kernel import Kernel
 from bridges.tensor import MemoryType
 
-__all__ = ["Runtime", "apply", "create_runtime"]
+__all__ = ["Event", "Runtime", "apply", "create_runtime"]
+
+
+class Event(Protocol):
+    """A kernel that was enqueued. Several threads may wait for it.
+
+    It keeps alive what the launches need of the runtime: hold it until it is done.
+    """
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to wait for any more, failures included; it never blocks."""
+
+    def wait(self) -> None:
+        """Wait until the kernel is done, while other threads go on; may be repeated.
+
+        Raises
+        ------
+        DeviceError
+            The device failed. In host memory there is none: what the reference raises is raised.
+        """
 
 
 class Runtime(Protocol):
@@ -65,6 +85,31 @@ class Runtime(Protocol):
             The device failed.
         """
 
+    def enqueue(
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+        *,
+        previous: Frame | None = None,
+    ) -> Event:
+        """Put a kernel on the device's queue, and do not wait.
+
+        It begins when all that was put there before is done, so that it may read what they write.
+        Frames have to stay open until it is done, and so has the memory that they lie in: that
+        they are referred to by the event alone does not promise it. What they are mapped from sees
+        the result when the mapping is closed after that.
+
+        Parameters and what is raised are those of `run`; `Event.wait` raises what comes to light
+        later.
+
+        Returns
+        -------
+        Event
+            Tells when the kernel is done.
+        """
+
 
 def create_runtime(context: Context) -> Runtime:
     """Return the runtime for the kind of memory that a context is of.
@@ -116,10 +161,12 @@ def apply(
         A picture with the time of its source; or numbers, for a kernel that makes those.
     """
     made = kernel.output(source.info, **parameters)
-    is_picture = isinstance(made, FrameInfo)
-    layouts = made.planes if isinstance(made, FrameInfo) else made.tensors
-    kind: Any = Frame if is_picture else TensorFrame
-    target: Frame | TensorFrame = kind(made, [runtime.context.allocate(each) for each in layouts])
+    allocate = runtime.context.allocate
+    target: Frame | TensorFrame
+    if isinstance(made, FrameInfo):
+        target = Frame(made, list(map(allocate, made.planes)))
+    else:
+        target = TensorFrame(made, list(map(allocate, made.tensors)))
     try:
         runtime.run(kernel, source, target, parameters, previous=previous)
     except BaseException:

@@ -4,10 +4,10 @@ CUDA takes its own code alone.
 """
 
 import ctypes
-from collections.abc import Mapping
-from types import MappingProxyType
+from contextlib import AbstractContextManager
 from typing import Any
 
+import dpctl
 import dpctl.program
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,15 @@ import numpy.typing as npt
 from bridges.backends.sycl import SyclContext, sycl_errors
 from bridges.context import Context
 from bridges.errors import KernelError, NoRouteError
-from bridges.frame import Frame, MediaFrame
 from bridges.kernels import spirv
 from bridges.kernels.code_cache import portable_source
+from bridges.kernels.compiled import CompiledRuntime
 from bridges.kernels.entries import EntryPoints
-from bridges.kernels.frames import previous_for
 from bridges.kernels.kernel import Kernel
-from bridges.kernels.launch import WORD, Launch, Plane
-from bridges.kernels.memories import Memories
-from bridges.kernels.plan import Planner, Step
+from bridges.kernels.launch import Launch
+from bridges.kernels.plan import Step
 from bridges.native.dpctl_memory import native_context
-from bridges.tensor import MemoryType, Tensor
+from bridges.tensor import Tensor
 
 __all__ = ["SyclRuntime"]
 
@@ -57,7 +55,28 @@ class _Entry:
         return queue.submit_async(self._kernel, arguments, *sizes)
 
 
-class SyclRuntime:
+class _Event:
+    """What `SyclRuntime.enqueue` returns."""
+
+    def __init__(self, native: Any, action: str, keep: object) -> None:
+        self._native, self._action = native, action
+        self._keep: object | None = keep
+
+    @property
+    def is_done(self) -> bool:
+        return bool(self._native.execution_status == dpctl.event_status_type.complete)
+
+    def wait(self) -> None:
+        try:
+            self._native.wait()
+        except Exception:
+            # Not around the wait itself: entering costs a run on a small frame 3 percent.
+            with sycl_errors(self._action):
+                raise
+        self._keep = None
+
+
+class SyclRuntime(CompiledRuntime[_Entry]):
     """Compiles kernels for one device, keeps them, and runs them.
 
     Parameters
@@ -83,42 +102,26 @@ class SyclRuntime:
                 "takes neither their source nor SPIR-V; name the device by its OpenCL driver, as "
                 f"sycl:opencl:{device.kind}, or use another kind of device"
             )
-        self.context: Context = context
+        super().__init__(context, "SYCL", f"{device.name} ({device.selector})", handle="usm_memory")
         self._takes_spirv = device.backend == "level_zero" if takes_spirv is None else takes_spirv
-        self.name = f"SYCL: {device.name} ({device.selector})"
         self._device = context
-        self._planner = Planner(MemoryType.SYCL, self.name)
         self._entries = EntryPoints(self._build, _Entry)
-        self._memories = Memories(context, self._upload)
 
-    def run(
-        self,
-        kernel: Kernel,
-        source: Frame,
-        target: MediaFrame,
-        parameters: Mapping[str, object] = MappingProxyType({}),
-        *,
-        previous: Frame | None = None,
-    ) -> None:
-        """Run a kernel and wait until it is done; see `Runtime.run`."""
-        previous = previous_for(kernel, source, previous)
-        plan = self._planner.find(kernel, source, target, previous, parameters)
-        tensors = plan.tensors(source, target, previous)
-        planes = {plane: tensor.handle("usm_memory") for plane, tensor in tensors.items()}
-        steps = plan.steps(not any(memory._pointer % WORD for memory in planes.values()))
-        entries = [self._entries.find(kernel, step) for step in steps]
-        with sycl_errors(f"run {kernel.name} on {self._device.name}"):
-            queue = self._device.queue
-            for step, entry in zip(steps, entries, strict=True):
-                memories = [
-                    planes[memory]
-                    if isinstance(memory, Plane)
-                    else self._memories.find(memory).handle("usm_memory")
-                    for _, memory in step.memories
-                ]
-                done = entry.submit(queue, step, memories)
-            # The queue is in order, and others may have work on it: what is theirs is theirs.
-            done.wait()
+    def _address(self, tensor: Tensor, memory: Any) -> int:
+        address: int = memory._pointer
+        return address
+
+    def _entry(self, kernel: Kernel, step: Step) -> _Entry:
+        return self._entries.find(kernel, step)
+
+    def _working(self, action: str) -> AbstractContextManager[None]:
+        return sycl_errors(action)
+
+    def _launch(self, entry: _Entry, step: Step, memories: list[Any]) -> Any:
+        return entry.submit(self._device.queue, step, memories)
+
+    def _event(self, last: Any, action: str, keep: object) -> _Event:
+        return _Event(last, action, keep)
 
     def _upload(self, tensor: Tensor, content: npt.NDArray[np.uint8]) -> None:
         self._device.queue.memcpy(tensor.handle("usm_memory"), content, content.nbytes)

@@ -33,8 +33,12 @@ def upsampled(chroma: np.ndarray, size: tuple[int, int], steps, siting: str) -> 
             chroma = np.take(chroma, pixels // step, axis)
             continue
         sites = site(np.arange(chroma.shape[axis]), step, siting, axis)
-        chroma = np.apply_along_axis(lambda line: np.interp(pixels, sites, line), axis, chroma)  # noqa: B023
+        chroma = np.apply_along_axis(interpolated, axis, chroma, pixels, sites)
     return chroma
+
+
+def interpolated(line: np.ndarray, pixels: np.ndarray, sites: np.ndarray) -> np.ndarray:
+    return np.interp(pixels, sites, line)
 
 
 def downsampled(picture: np.ndarray, steps, siting: str) -> np.ndarray:

@@ -1,6 +1,9 @@
 """What most families answer alike; they import it where they have nothing of their own to say."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from bridges.errors import FormatError
 from bridges.frame import FrameInfo
@@ -9,7 +12,7 @@ from bridges.kernels.recipe import Info, Planes
 if TYPE_CHECKING:
     from bridges.kernels.kernel import Kernel
 
-__all__ = ["check_form", "compute", "in_place", "note", "output", "written"]
+__all__ = ["check_form", "compute", "fill", "in_place", "note", "output", "written"]
 
 
 def output(_kernel: "Kernel", info: FrameInfo, /, **_values: Any) -> FrameInfo:
@@ -67,6 +70,10 @@ def compute(
     from bridges.kernels import reference
 
     check_form(kernel, source, target)
-    made = getattr(reference, kernel.name)(planes, source, **values)
+    fill(out, getattr(reference, kernel.name)(planes, source, **values))
+
+
+def fill(out: Planes, made: Iterable[npt.NDArray[Any]]) -> None:
+    """Write what a reference makes into the planes of a target."""
     for plane, samples in zip(out, made, strict=True):
         plane[...] = samples

@@ -24,10 +24,11 @@ import numpy as np
 
 from bridges.formats import PixelFormat
 from bridges.frame import FrameInfo
-from bridges.kernels.families.defaults import check_form, note, output, written
+from bridges.kernels.families.defaults import check_form, fill, note, output, written
 from bridges.kernels.families.samples import samples_source
 from bridges.kernels.launch import Launch, Plane
 from bridges.kernels.recipe import Planes
+from bridges.tensor import TensorInfo
 
 if TYPE_CHECKING:
     from bridges.kernels.kernel import Kernel
@@ -88,7 +89,7 @@ def launches(
     strength: float,
     threshold: float,
 ) -> tuple[Launch, ...]:
-    """Return how the portable source is compiled and called.
+    """Return how the portable source is compiled and called: once or twice for each plane.
 
     Raises
     ------
@@ -96,44 +97,50 @@ def launches(
         The target's format or range is not the source's.
     """
     check_form(kernel, source, target)
-    layout = source.format
-    numbers = curve(layout, strength, threshold)
-    made = []
-    for index, plane in enumerate(source.planes):
-        rows, samples = plane.shape[0], prod(plane.shape[1:])
-        for width, first, items in _parts(8 // plane.dtype.itemsize, samples, aligned):
-            macros = {
-                "BYTES": plane.dtype.itemsize,
-                "SHIFT": layout.shift,
-                "BITS": layout.bits,
-                "SAMPLES": width,
-                "STEP": len(layout.planes[index].channels),
-                "COPIED": copied(layout, index),
-            }
-            launch = Launch(
-                source=samples_source(kernel),
-                entry=kernel.name,
-                arguments=(
-                    Plane("target", index),
-                    Plane("source", index),
-                    Plane("previous", index),
-                    *map(np.uint32, (first, items, rows)),
-                    *map(np.int32, (numbers.most, numbers.all, numbers.each)),
-                ),
-                size=(items, rows),
-                macros=tuple(macros.items()),
-            )
-            made.append(launch)
-    return tuple(made)
+    numbers = curve(source.format, strength, threshold)
+    return tuple(
+        _launch(kernel, source, index, numbers, part)
+        for index, plane in enumerate(source.planes)
+        for part in _parts(plane, aligned)
+    )
 
 
-def _parts(width: int, samples: int, aligned: bool) -> Iterator[tuple[int, int, int]]:
-    """Return samples of an item, the first item and how many of them, for one row."""
+def _parts(plane: TensorInfo, aligned: bool) -> Iterator[tuple[int, int, int]]:
+    """Yield samples of an item, the first item and how many of them, for the rows of a plane."""
+    samples, width = prod(plane.shape[1:]), 8 // plane.dtype.itemsize
     items = samples // width if aligned else 0
     if items:
         yield width, 0, items
     if items * width < samples:
         yield 1, items * width, samples - items * width
+
+
+def _launch(
+    kernel: "Kernel", info: FrameInfo, index: int, numbers: Curve, part: tuple[int, int, int]
+) -> Launch:
+    layout, rows = info.format, info.planes[index].shape[0]
+    width, first, items = part
+    macros = {
+        "BYTES": layout.dtype.itemsize,
+        "SHIFT": layout.shift,
+        "BITS": layout.bits,
+        "SAMPLES": width,
+        "STEP": len(layout.planes[index].channels),
+        "COPIED": copied(layout, index),
+    }
+    return Launch(
+        source=samples_source(kernel),
+        entry=kernel.name,
+        arguments=(
+            Plane("target", index),
+            Plane("source", index),
+            Plane("previous", index),
+            *map(np.uint32, (first, items, rows)),
+            *map(np.int32, (numbers.most, numbers.all, numbers.each)),
+        ),
+        size=(items, rows),
+        macros=tuple(macros.items()),
+    )
 
 
 def compute(
@@ -157,7 +164,8 @@ def compute(
 
     check_form(kernel, source, target)
     half = len(planes) // 2
-    for index, plane in enumerate(out):
-        plane[...] = reference.denoise(
-            planes[index], planes[half + index], source.format, index, strength, threshold
-        )
+    made = (
+        reference.denoise(new, old, source.format, index, strength, threshold)
+        for index, (new, old) in enumerate(zip(planes[:half], planes[half:], strict=True))
+    )
+    fill(out, made)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridges.errors import FormatError
 from bridges.frame import FrameInfo
-from bridges.kernels.families.defaults import in_place, written
+from bridges.kernels.families.defaults import fill, in_place, written
 from bridges.kernels.families.elements import launches_of
 from bridges.kernels.families.move import Move, move_of
 from bridges.kernels.families.solid import assumed, solid
@@ -78,6 +78,4 @@ def compute(
     from bridges.kernels import reference
 
     _checked(kernel, source, target, values)
-    made = getattr(reference, kernel.name)(planes, source, target, **values)
-    for plane, samples in zip(out, made, strict=True):
-        plane[...] = samples
+    fill(out, getattr(reference, kernel.name)(planes, source, target, **values))

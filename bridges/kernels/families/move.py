@@ -1,5 +1,6 @@
 """Where crop, pad, flip, rotate and transpose move the pixels of a picture to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,7 +107,13 @@ def _transpose(info: FrameInfo) -> Move:
     return Move(replace(info, format=made, width=info.height, height=info.width), transposed=True)
 
 
-_MOVES = {"crop": _crop, "pad": _pad, "flip": _flip, "rotate": _rotate, "transpose": _transpose}
+_MOVES: dict[str, Callable[..., Move]] = {
+    "crop": _crop,
+    "pad": _pad,
+    "flip": _flip,
+    "rotate": _rotate,
+    "transpose": _transpose,
+}
 
 
 def move_of(name: str, info: FrameInfo, /, **values: Any) -> Move:
@@ -119,8 +126,7 @@ def move_of(name: str, info: FrameInfo, /, **values: Any) -> Move:
     KernelError
         A parameter is wrong.
     """
-    made: Move = _MOVES[name](info, **values)  # type: ignore[operator]
-    return made
+    return _MOVES[name](info, **values)
 
 
 def _turned(layout: PixelFormat) -> PixelFormat:

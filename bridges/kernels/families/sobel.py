@@ -70,7 +70,7 @@ def plain_code(info: FrameInfo, view: View) -> int | None:
 def launches(
     kernel: "Kernel", source: FrameInfo, target: FrameInfo, aligned: bool, /
 ) -> tuple[Launch, ...]:
-    """Return how the portable source is compiled and called.
+    """Return how the portable source is compiled and called: once or twice for each view.
 
     Raises
     ------
