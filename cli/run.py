@@ -246,7 +246,7 @@ def _is_same(source: str, target: str) -> bool:
 def _run(job: "Job", shown: "TextProgress | JsonProgress", verbose: bool) -> None:
     import transcode
     from transcode.errors import OutputError
-    from transcode.ffmpeg_log import show_warnings
+    from bridges.backends.ffmpeg_log import show_warnings
 
     try:
         with shown:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from av.codec.codec import Codec, find_best_pix_fmt_of_list
 
-from bridges.errors import FormatError
 from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
 from bridges.frame import Matrix
 from transcode.errors import EncodeError
@@ -13,7 +12,6 @@ __all__ = [
     "choose_pix_fmt",
     "gray_carrier",
     "matrix_name",
-    "neutral_chroma",
     "supported_formats",
 ]
 
@@ -126,19 +124,3 @@ def gray_carrier(codec: Codec, gray: PixelFormat, requested: str | None) -> str:
 def _carries_luma(known: PixelFormat) -> bool:
     """Whether plane 0 is luma alone, so that a gray picture can be written straight into it."""
     return known.model is not ColourModel.RGB and known.planes[0].channels == "Y"
-
-
-def neutral_chroma(name: str) -> int:
-    """Return the sample value of no colour: half the code range, in the format's own position.
-
-    ITU-T H.273 equations 31 to 36: chroma is offset by ``1 << (bits - 1)`` in both ranges.
-
-    Raises
-    ------
-    FormatError
-        The format is not in the table.
-    """
-    known = PIXEL_FORMATS.get(name)
-    if known is None:
-        raise FormatError(f"pixel format {name!r} is not in the table")
-    return 1 << (known.bits - 1 + known.shift)

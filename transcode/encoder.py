@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,19 +10,23 @@ import av
 from av.codec.codec import Codec
 from av.codec.context import Flags
 
+from bridges.backends.ffmpeg_log import captured_log
 from bridges.backends.ffmpeg_properties import (
     BOTTOM_FIELD_FIRST,
     chroma_location,
     field_order,
     sample_aspect_ratio,
 )
+from bridges.backends.ffmpeg_scheduling import kept_scheduling
+from bridges.formats import PIXEL_FORMATS
 from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
-from transcode.ffmpeg_log import captured_log
 from transcode.hdr import PARAMETER_OPTIONS, hdr_parameters
-from transcode.scheduling import kept_scheduling
 from transcode.timing import rescale
-from xma_plugins.status import Status
+from xma_plugins.builtin.libav_frame import from_av
+from xma_plugins.errors import PluginError
+from xma_plugins.properties import EncoderProperties
+from xma_plugins.sessions import EncoderSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from transcode.job import AudioOptions, VideoOptions
     from transcode.notices import Notices
+    from xma_plugins.status import Status
 
 __all__ = ["AudioEncoder", "VideoEncoder", "find_encoder"]
 
@@ -82,57 +86,22 @@ def find_encoder(name: str, kind: str) -> Codec:
     return codec
 
 
-class _Encoder:
-    """What video and audio encoders share: a queue between encode calls and receive calls."""
-
-    def __init__(self, stream: VideoStream | AudioStream) -> None:
-        self.stream = stream
-        self._ready: deque[Packet[Any]] = deque()
-        self._flushed = False
-
-    def _open(self, options: Mapping[str, str]) -> None:
-        """Open the encoder; every option must have been taken."""
-        context = self.stream.codec_context
-        context.options = dict(options)
-        with captured_log() as log, kept_scheduling():
-            try:
-                context.open()
-            except (av.FFmpegError, ValueError, TypeError) as error:
-                raise EncodeError(f"{context.name} was refused: {log.text or error}") from error
-        if context.options:
-            unknown = ", ".join(context.options)
-            raise EncodeError(f"{context.name} has no option {unknown}")
-
-    def _encode(self, frame: Any) -> Status:
+def _open(stream: VideoStream | AudioStream, options: Mapping[str, str]) -> None:
+    """Open an encoder; every option must have been taken."""
+    context = stream.codec_context
+    context.options = dict(options)
+    with captured_log() as log, kept_scheduling():
         try:
-            self._ready.extend(self.stream.encode(frame))
-        except (av.FFmpegError, ValueError) as error:
-            raise EncodeError(f"{self.stream.codec_context.name}: {error}") from error
-        return Status.SUCCESS if self._ready else Status.SEND_MORE_DATA
-
-    def _flush(self) -> Status:
-        if not self._flushed:
-            self._encode(None)
-            self._flushed = True
-        return Status.SUCCESS
-
-    def recv_data(self) -> tuple[Status, Packet[Any] | None]:
-        """Return one packet.
-
-        Returns
-        -------
-        Status
-            SUCCESS with a packet; TRY_AGAIN without one: send more; EOS once all was flushed.
-        av.Packet or None
-            Its times are in the encoder's time base.
-        """
-        if self._ready:
-            return Status.SUCCESS, self._ready.popleft()
-        return (Status.EOS if self._flushed else Status.TRY_AGAIN), None
+            context.open()
+        except (av.FFmpegError, ValueError, TypeError) as error:
+            raise EncodeError(f"{context.name} was refused: {log.text or error}") from error
+    if context.options:
+        unknown = ", ".join(context.options)
+        raise EncodeError(f"{context.name} has no option {unknown}")
 
 
-class VideoEncoder(_Encoder):
-    """A video encoder and its stream in an output container.
+class VideoEncoder:
+    """A video encoder and its stream in an output container: a session of libav_encoder.
 
     Parameters
     ----------
@@ -154,9 +123,14 @@ class VideoEncoder(_Encoder):
     ------
     EncodeError
         The container cannot hold the codec, or the encoder refused its options.
-    """
 
-    stream: VideoStream
+    Attributes
+    ----------
+    stream : av.VideoStream
+        In the container.
+    session : EncoderSession
+        What encodes.
+    """
 
     def __init__(
         self,
@@ -171,7 +145,7 @@ class VideoEncoder(_Encoder):
         codec = find_encoder(options.codec, "video")
         finest = 0 if container.format.name in _FIXED_RATE else _COARSE_CLOCKS.get(codec.name)
         self._clock = _clock(codec.name, first, rate, finest, notices)
-        super().__init__(_add_stream(container, codec.name, rate))
+        self.stream = _add_stream(container, codec.name, rate)
         context = self.stream.codec_context
         context.width, context.height = first.width, first.height
         context.pix_fmt = first.format.name
@@ -190,8 +164,17 @@ class VideoEncoder(_Encoder):
             context.gop_size = options.gop_size
         context.flags |= Flags.frame_duration
         self._set_field_order(first, notices)
-        self._open(self._private_options(first, options, notices))
+        _open(self.stream, self._private_options(first, options, notices))
         self._last: int | None = None
+        self.session = EncoderSession(
+            EncoderProperties(
+                plugin="libav_encoder",
+                format=PIXEL_FORMATS.get(first.format.name),
+                width=first.width,
+                height=first.height,
+                params={"stream": self.stream},
+            )
+        )
 
     def _set_field_order(self, first: VideoFrame, notices: Notices) -> None:
         order = field_order(first)
@@ -245,12 +228,34 @@ class VideoEncoder(_Encoder):
         EncodeError
             The encoder failed; or two frames fall on one tick of a coarse clock.
         """
-        if frame is None:
-            return self._flush()
-        self._place(frame)
-        # A decoded frame still says how the source coded it, which an encoder takes for an order.
-        frame.pict_type = 0
-        return self._encode(frame)
+        try:
+            if frame is None:
+                return self.session.send_frame(None)
+            self._place(frame)
+            # A decoded frame still says how the source coded it, which an encoder takes for an
+            # order.
+            frame.pict_type = 0
+            with from_av(frame) as picture:
+                return self.session.send_frame(picture)
+        except PluginError as error:
+            raise EncodeError(str(error)) from error
+
+    def recv_data(self) -> tuple[Status, Packet[Any] | None]:
+        """Return one packet.
+
+        Returns
+        -------
+        Status
+            SUCCESS with a packet; TRY_AGAIN without one: send more; EOS once all was flushed.
+        av.Packet or None
+            Its times are in the encoder's time base.
+        """
+        status, data = self.session.recv_data()
+        return status, None if data is None else data.data
+
+    def close(self) -> None:
+        """Destroy the session; may be repeated."""
+        self.session.close()
 
     def _place(self, frame: VideoFrame) -> None:
         """Give a frame its time in the encoder's clock; times must increase from zero on."""
@@ -300,7 +305,7 @@ def _hint(container: OutputContainer) -> str:
     return f"its usual video codec is {fitting}" if fitting != "none" else "it holds no video"
 
 
-class AudioEncoder(_Encoder):
+class AudioEncoder:
     """An audio encoder and its stream in an output container.
 
     Parameters
@@ -318,8 +323,6 @@ class AudioEncoder(_Encoder):
         The container cannot hold the codec, or the encoder refused its options.
     """
 
-    stream: AudioStream
-
     def __init__(
         self, container: OutputContainer, source: AudioStream, options: AudioOptions
     ) -> None:
@@ -329,28 +332,30 @@ class AudioEncoder(_Encoder):
         if layout.endswith(" channels"):  # Nothing says which; FFmpeg's own command guesses too.
             layout = _USUAL_LAYOUTS.get(source.layout.nb_channels, layout)
         try:
-            stream = container.add_stream(codec.name, rate=rate, layout=layout)
+            added = container.add_stream(codec.name, rate=rate, layout=layout)
         except ValueError as error:
             raise EncodeError(f"{container.format.name} cannot hold {codec.name}") from error
-        super().__init__(stream)  # type: ignore[arg-type]
+        stream = self.stream = cast("AudioStream", added)
         stream.time_base = Fraction(1, rate)
         if options.bit_rate is not None:
             stream.codec_context.bit_rate = options.bit_rate
-        self._open({})
+        _open(stream, {})
         self._next: int | None = None
 
-    def send_frame(self, frame: AudioFrame | None) -> Status:
-        """Encode a frame of any format and rate, or flush at None.
+    def encode(self, frame: AudioFrame | None) -> list[Packet[Any]]:
+        """Encode a frame of any format and rate, or flush at None; return the packets of it.
 
         Raises
         ------
         EncodeError
             The encoder failed.
         """
-        if frame is None:
-            return self._flush()
-        self._place(frame)
-        return self._encode(frame)
+        if frame is not None:
+            self._place(frame)
+        try:
+            return list(self.stream.encode(frame))
+        except (av.FFmpegError, ValueError) as error:
+            raise EncodeError(f"{self.stream.codec_context.name}: {error}") from error
 
     def _place(self, frame: AudioFrame) -> None:
         """Count samples for the time, and follow the source's own only where it jumps ahead.

@@ -1,6 +1,7 @@
 """The errors of a transcode, below the root of `bridges.errors`."""
 
 from bridges.errors import XTranscodeError
+from xma_plugins.errors import FilterError
 
 __all__ = ["EncodeError", "FilterError", "JobError", "OutputError", "SourceError", "VerifyError"]
 
@@ -11,10 +12,6 @@ class JobError(XTranscodeError, ValueError):
 
 class SourceError(XTranscodeError, OSError):
     """An input that is missing, unreadable, or holds no video that can be decoded."""
-
-
-class FilterError(XTranscodeError, ValueError):
-    """A filter that libavfilter does not know or does not accept."""
 
 
 class EncodeError(XTranscodeError, RuntimeError):

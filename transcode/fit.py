@@ -14,6 +14,10 @@ from transcode.colour import choose_pix_fmt, matrix_name
 from transcode.filters import GraphStep
 from transcode.job import VideoOptions
 from transcode.notices import Notices
+from xma_plugins.builtin.libav_frame import from_av, to_av
+from xma_plugins.builtin.libav_graph import Geometry, changed, geometry
+from xma_plugins.properties import Port, ScalerProperties
+from xma_plugins.sessions import ScalerSession
 
 __all__ = ["LIMITED_RANGE_ONLY", "FitStep"]
 
@@ -64,24 +68,42 @@ class FitStep:
         self._rate = rate
         self._notices = notices
         self._target: tuple[int, int, str] | None = None
-        self._graph: GraphStep | None = None
+        self._timing: GraphStep | None = None
+        self._scaler: ScalerSession | None = None
+        self._scaled_form: Geometry | None = None
 
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Fit a frame, or flush at None."""
-        if frame is None:
-            if self._graph is not None:
-                yield from self._graph.process(None)
+        if frame is not None:
+            if self._target is None:
+                self._plan(frame)
+            elif self._is_untouched and self._form(frame) != self._target:
+                width, height, pix_fmt = self._target
+                self._notices.add(f"frames change their form; scaled to {width}x{height} {pix_fmt}")
+                self._scaler = self._make_scaler(frame)
+        if self._timing is None:
+            if frame is not None:
+                yield self._scaled(frame)
             return
-        if self._target is None:
-            self._plan(frame)
-        elif self._graph is None and self._form(frame) != self._target:
-            width, height, pix_fmt = self._target
-            self._notices.add(f"frames change their form; scaled to {width}x{height} {pix_fmt}")
-            self._graph = self._make_graph(frame, [], scale=True)
-        if self._graph is None:
-            yield frame
-        else:
-            yield from self._graph.process(frame)
+        for timed in self._timing.process(frame):
+            yield self._scaled(timed)
+
+    @property
+    def _is_untouched(self) -> bool:
+        return self._timing is None and self._scaler is None
+
+    def _scaled(self, frame: VideoFrame) -> VideoFrame:
+        if self._scaler is None:
+            return frame
+        form = geometry(frame)
+        if self._scaled_form is not None and self._scaled_form != form:
+            self._notices.add(changed(self._scaled_form, form))
+        self._scaled_form = form
+        with from_av(frame) as picture:
+            self._scaler.send_frame(picture)
+        _, (scaled,) = self._scaler.recv_frame_list()
+        with scaled:
+            return to_av(scaled)
 
     @staticmethod
     def _form(frame: VideoFrame) -> tuple[int, int, str]:
@@ -98,9 +120,10 @@ class FitStep:
         resized = self._options.size is not None and (width, height) != (frame.width, frame.height)
         if not resized and (width, height) != (frame.width, frame.height):
             filters.append(f"crop={width}:{height}:0:0")
-        scale = resized or pix_fmt != frame.format.name or self._loses_range(frame)
-        if filters or scale:
-            self._graph = self._make_graph(frame, filters, scale=scale)
+        if filters:
+            self._timing = GraphStep(",".join(filters), rate=self._rate, notices=self._notices)
+        if resized or pix_fmt != frame.format.name or self._loses_range(frame):
+            self._scaler = self._make_scaler(frame)
 
     def _loses_range(self, frame: VideoFrame) -> bool:
         """Whether the frame is in full range and the encoder cannot say so."""
@@ -139,10 +162,18 @@ class FitStep:
             return 1
         return 1 << max((p.log2_width, p.log2_height)[axis] for p in known.planes)
 
-    def _make_graph(self, frame: VideoFrame, filters: list[str], *, scale: bool) -> GraphStep:
+    def _make_scaler(self, frame: VideoFrame) -> ScalerSession:
+        """Return a session that gives frames the target's size and format."""
         assert self._target is not None
-        chain = [*filters, *self._scaling(frame)] if scale else filters
-        return GraphStep(",".join(chain), rate=self._rate, notices=self._notices)
+        width, height, pix_fmt = self._target
+        return ScalerSession(
+            ScalerProperties(
+                plugin="libav_scaler",
+                input=Port(frame_rate=self._rate),
+                outputs=(Port(format=PIXEL_FORMATS.get(pix_fmt), width=width, height=height),),
+                params={"chains": [",".join(self._scaling(frame))]},
+            )
+        )
 
     def _scaling(self, frame: VideoFrame) -> list[str]:
         """Return the filters to the target's form; say what they assume or lose."""
@@ -199,9 +230,11 @@ class FitStep:
         return [*chain, f"format={target.name}"]
 
     def close(self) -> None:
-        """Free the graph."""
-        if self._graph is not None:
-            self._graph.close()
+        """Free the filters, and destroy the scaler's session."""
+        if self._timing is not None:
+            self._timing.close()
+        if self._scaler is not None:
+            self._scaler.close()
 
 
 def _planar(known: PixelFormat) -> str:

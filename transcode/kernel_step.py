@@ -1,40 +1,49 @@
-"""Kernels as a step of the pipeline: host frames in, frames in pooled memory out."""
+"""Kernels as a step of the pipeline: filter sessions in a row, on one device.
+
+Pictures go to the device before the first session and come back after the last; between them they
+lie in device-only buffers, and nothing is copied.
+"""
 
 import contextlib
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from av.codec.codec import Codec, find_best_pix_fmt_of_list
 from av.video.frame import VideoFrame
 
-from bridges import AccessMode, Frame, FrameInfo, MemoryType, create_mapper
-from bridges.backends.cpu import CPUContext
-from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges import FrameInfo, MemoryType
+from bridges.backends.ffmpeg import frame_info
 from bridges.backends.ffmpeg_properties import (
-    copy_properties,
     drop_hdr_side_data,
     sample_aspect_ratio,
-    set_info,
     set_sample_aspect_ratio,
 )
-from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
-from bridges.errors import FormatError
+from bridges.errors import ClosedError, FormatError
 from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
-from bridges.kernels import Kernel, Runtime
-from bridges.mapper import HopCount
-from bridges.pools import BufferPool, LimitPool, Pool
-from transcode.colour import gray_carrier, neutral_chroma
+from bridges.kernels import Kernel
+from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
 from transcode.notices import Notices
+from xma_plugins.builtin.libav_frame import from_av, to_av
+from xma_plugins.device import Device
+from xma_plugins.errors import BufferUseError
+from xma_plugins.frames import XmaFrame
+from xma_plugins.properties import FilterProperties, Port
+from xma_plugins.sessions import FilterSession
 
-__all__ = ["KernelStep"]
+__all__ = ["Call", "KernelStep"]
+
+Call = tuple[Kernel, Mapping[str, Any]]
+"""A kernel and its parameters, as `bridges.kernels.parse_call` returns them."""
 
 _POOL_CAPACITY = 64
 """Frames that encoders and filters may hold at once; they are made as they are needed."""
+
+_FOR_EVER = 1e6
+"""Seconds. An encoder may take its time; closing this step wakes whoever waits for it."""
 
 _WRITE_LUMA_ANYWHERE = ("gray", "point", "chain")
 """Families whose gray result may be the luma of any picture, whose chroma is then neutral."""
@@ -42,22 +51,15 @@ _WRITE_LUMA_ANYWHERE = ("gray", "point", "chain")
 _PIXELS_OF_FFMPEG = (1 << 31) // 8
 """What ``av_image_check_size`` of libavutil/imgutils.c refuses, with 128 added to each side."""
 
-_ALIGNMENT = 128
-"""Rows start at multiples of this, in bytes: the largest alignment that an OpenCL CPU asks for."""
-
-Planes = tuple[npt.NDArray[Any], ...]
-
 
 class KernelStep:
-    """Runs one kernel on each frame.
+    """Runs kernels on each frame, one after the other.
 
     Parameters
     ----------
-    kernel : Kernel
+    calls : sequence of Call
         What to run.
-    parameters : mapping
-        As `bridges.kernels.parse_call` returns them.
-    runtime : Runtime
+    device : Device
         Where to run it.
     codec : av.Codec
         The encoder that the frames go to; a gray result is written straight into a format that it
@@ -69,209 +71,237 @@ class KernelStep:
 
     Attributes
     ----------
-    seconds : float
-        Time spent in the kernel so far, mappings included.
     frames : int
         Frames processed so far.
     """
 
     def __init__(
         self,
-        kernel: Kernel,
-        parameters: Mapping[str, Any],
-        runtime: Runtime,
+        calls: Sequence[Call],
+        device: Device,
         *,
         codec: Codec,
         pix_fmt: str | None,
         notices: Notices,
     ) -> None:
-        self._kernel, self._parameters, self._runtime = kernel, parameters, runtime
+        self._calls, self._device = list(calls), device
         self._codec, self._pix_fmt, self._notices = codec, pix_fmt, notices
-        self._ffmpeg, self._cpu = FFmpegContext(), CPUContext()
-        self.reader = create_mapper([self._ffmpeg, runtime.context])
-        # A kernel that runs in host memory writes into the pool's planes as they are.
-        on_host = runtime.context.memory_type is MemoryType.CPU
-        self.writer = None if on_host else create_mapper([self._cpu, runtime.context])
-        self._pool: Pool[Planes] | None = None
-        self._carrier: FrameInfo | None = None
+        self._form: FrameInfo | None = None
+        self._infos: list[FrameInfo] = []
+        self._sessions: list[FilterSession] = []
         self._converter: GraphStep | None = None
-        self._previous: VideoFrame | None = None
-        self.seconds = 0.0
+        self._rest: KernelStep | None = None
+        self._closed = False
+        self._busy = threading.Lock()
+        self._seconds = 0.0
+        self._between = 0
         self.frames = 0
 
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
-        """Run the kernel on a frame; nothing is left to flush at None."""
+        """Run the kernels on a frame; nothing is left to flush at None."""
         for readable in self._readable(frame):
-            if readable.interlaced_frame and self._kernel.kind not in _WRITE_LUMA_ANYWHERE:
-                self._notices.add(
-                    f"interlaced frames go through {self._kernel.name} as progressive ones; "
-                    "deinterlace them first, for example with --vf bwdif"
-                )
             started = time.perf_counter()
-            result = self._run(readable)
-            self.seconds += time.perf_counter() - started
+            with self._busy:
+                result = self._run(readable)
+            if self._closed:
+                self.close()
+            self._seconds += time.perf_counter() - started
             self.frames += 1
-            yield result
+            if self._rest is None:
+                yield result
+            else:
+                yield from self._rest.process(result)
+        if frame is None and self._rest is not None:
+            yield from self._rest.process(None)
 
     def _readable(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
-        """Yield the frame in a format that the kernel reads, converted only where it must be."""
-        if frame is not None and frame.format.name in self._kernel.formats_read:
+        """Yield the frame in a format that the first kernel reads, converted only where need be."""
+        kernel, _ = self._calls[0]
+        if frame is not None and frame.format.name in kernel.formats_read:
             yield frame
             return
         if self._converter is None:
             if frame is None:
                 return
-            known = [name for name in self._kernel.formats_read if name in PIXEL_FORMATS]
+            known = [name for name in kernel.formats_read if name in PIXEL_FORMATS]
             best, _ = find_best_pix_fmt_of_list(known, frame.format.name)
             name = best.name if best is not None else "rgb24"
             self._notices.add(
-                f"pixel format {frame.format.name} > {name}, which {self._kernel.name} reads"
+                f"pixel format {frame.format.name} > {name}, which {kernel.name} reads"
             )
             self._converter = GraphStep(f"format={name}", rate=None, notices=self._notices)
         yield from self._converter.process(frame)
 
     def _run(self, frame: VideoFrame) -> VideoFrame:
-        info = frame_info(frame)
-        carrier = self._place_for(info)
-        assert self._pool is not None
-        lease = self._pool.acquire()
-        target = Frame(carrier, [self._cpu.wrap(plane) for plane in lease.buffer], parent=lease)
-        target.closes_parent = True
-        try:
-            with contextlib.ExitStack() as stack:
-                source = self.reader.map(self._ffmpeg.wrap(frame), AccessMode.READ)
-                stack.callback(source.close)
-                writable = self._writable(target, stack)
-                previous = self._previous_for(carrier, stack)
-                self._runtime.run(
-                    self._kernel, source, writable, self._parameters, previous=previous
+        if self._closed:
+            raise ClosedError("the kernels were closed, and take no more frames")
+        info = replace(frame_info(frame), pts=None)
+        if info != self._form:
+            self._open(info)
+        if frame.interlaced_frame:
+            self._tell_of_fields()
+        picture = self._through(self._sessions[0], from_av(frame))
+        moved = self._device.transfers.nbytes
+        for session in self._sessions[1:]:
+            picture = self._through(session, picture)
+        self._between += self._device.transfers.nbytes - moved
+        with picture:
+            return self._tagged(to_av(picture), frame)
+
+    @staticmethod
+    def _through(session: FilterSession, picture: XmaFrame) -> XmaFrame:
+        """Return what a session makes of a picture, which is closed."""
+        with picture:
+            session.send_frame(picture)
+        _, made = session.recv_frame()
+        assert made is not None  # It was sent one picture, and had none before.
+        return made
+
+    def _tell_of_fields(self) -> None:
+        for kernel, _ in self._calls:
+            if kernel.kind not in _WRITE_LUMA_ANYWHERE:
+                self._notices.add(
+                    f"interlaced frames go through {kernel.name} as progressive ones; "
+                    "deinterlace them first, for example with --vf bwdif"
                 )
-            result = give_to_ffmpeg(target)
-        except BaseException:
-            target.close()
-            raise
-        self._tag(result, frame, info, carrier)
-        if self._kernel.takes_previous:
-            self._previous = result
-        return result
 
-    def _writable(self, target: Frame, stack: contextlib.ExitStack) -> Frame:
-        """Return the target as the kernel's device sees it."""
-        if self.writer is None:
-            return target
-        # What the kernel leaves alone stays here: mapped for WRITE by an edge that copies, it
-        # would come back undefined.
-        tensors = list(target.tensors)
-        for index in self._kernel.written(target.info):
-            tensors[index] = self.writer.map(tensors[index], AccessMode.WRITE)
-            stack.callback(tensors[index].close)
-        return Frame(target.info, tensors)
-
-    def _previous_for(self, carrier: FrameInfo, stack: contextlib.ExitStack) -> Frame | None:
-        """Return the result of the frame before, where the kernel takes it."""
-        if self._previous is None:
-            return None
-        previous = self._ffmpeg.wrap(self._previous)
-        if previous.info.format is not carrier.format or (
-            (previous.info.width, previous.info.height) != (carrier.width, carrier.height)
-        ):
-            return None
-        mapped = self.reader.map(previous, AccessMode.READ)
-        stack.callback(mapped.close)
-        mapped.info = replace(carrier, pts=mapped.info.pts)
-        return mapped
-
-    def _tag(
-        self, result: VideoFrame, frame: VideoFrame, source: FrameInfo, carrier: FrameInfo
-    ) -> None:
-        """Tag a result with what the frame says of itself and the kernel has not changed."""
-        copy_properties(frame, result)
-        if source.colour.transfer != carrier.colour.transfer:
+    def _tagged(self, result: VideoFrame, frame: VideoFrame) -> VideoFrame:
+        """Return a result with those tags of its source that the kernels have not changed."""
+        source, target = self._infos[0], self._infos[-1]
+        if source.colour.transfer != target.colour.transfer:
             # What it says of its mastering display is no longer so.
             drop_hdr_side_data(result)
-        set_info(result, replace(carrier, pts=frame.pts, time_base=frame.time_base))
         aspect = sample_aspect_ratio(frame)
         if aspect is not None:
-            set_sample_aspect_ratio(
-                result, self._kernel.aspect(source, carrier, aspect, self._parameters)
-            )
+            steps = zip(self._calls, self._infos[:-1], self._infos[1:], strict=False)
+            for (kernel, parameters), before, after in steps:
+                aspect = kernel.aspect(before, after, aspect, parameters)
+            set_sample_aspect_ratio(result, aspect)
+        return result
 
-    def _place_for(self, info: FrameInfo) -> FrameInfo:
-        """Return what the result is, and have a pool for it; both change with the frames' form."""
-        result = self._kernel.output(info, **self._parameters)
+    def _open(self, info: FrameInfo) -> None:
+        """Make sessions for frames of a form."""
+        self._close_sessions()
+        self._form, self._infos = info, [info]
+        for place, (kernel, parameters) in enumerate(self._calls):
+            before = self._infos[-1]
+            if place and before.format.name not in kernel.formats_read:
+                self._hand_over(place)
+                break
+            is_last = place == len(self._calls) - 1
+            made = self._made_of(kernel, parameters, before, is_last=is_last)
+            self._tell(kernel, parameters, before, made)
+            self._infos.append(made)
+            self._sessions.append(self._session(kernel, parameters, before, made))
+
+    def _hand_over(self, place: int) -> None:
+        """Leave kernels that do not read what the one before makes to a step of their own."""
+        self._rest = KernelStep(
+            self._calls[place:],
+            self._device,
+            codec=self._codec,
+            pix_fmt=self._pix_fmt,
+            notices=self._notices,
+        )
+        del self._calls[place:]
+
+    def _session(
+        self, kernel: Kernel, parameters: Mapping[str, Any], source: FrameInfo, made: FrameInfo
+    ) -> FilterSession:
+        return FilterSession(
+            FilterProperties(
+                plugin="kernel_filter",
+                input=_port(source),
+                output=_port(made),
+                params={
+                    "kernel": kernel,
+                    "parameters": parameters,
+                    "zerocopy": True,
+                    "depth": 1,
+                    "pool": _POOL_CAPACITY,
+                    "timeout": _FOR_EVER,
+                },
+            ),
+            self._device,
+        )
+
+    def _made_of(
+        self, kernel: Kernel, parameters: Mapping[str, Any], info: FrameInfo, *, is_last: bool
+    ) -> FrameInfo:
+        """Return what a kernel makes of a picture; the last one what the encoder takes."""
+        result = kernel.output(info, **parameters)
         if not isinstance(result, FrameInfo):
-            raise FormatError(
-                f"{self._kernel.name} makes numbers, not pictures; run it from Python"
-            )
-        if result.format.model is ColourModel.GRAY and self._kernel.kind in _WRITE_LUMA_ANYWHERE:
+            raise FormatError(f"{kernel.name} makes numbers, not pictures; run it from Python")
+        is_gray = result.format.model is ColourModel.GRAY
+        if is_last and is_gray and kernel.kind in _WRITE_LUMA_ANYWHERE:
             name = gray_carrier(self._codec, result.format, self._pix_fmt)
             result = replace(result, format=pixel_format(name))
         if (result.width + 128) * (result.height + 128) >= _PIXELS_OF_FFMPEG:
             raise FormatError(
-                f"{self._kernel.name} makes {result.width}x{result.height}, which is more than "
+                f"{kernel.name} makes {result.width}x{result.height}, which is more than "
                 "FFmpeg's frames can hold; make it smaller"
             )
-        form = replace(result, pts=None)
-        if self._carrier != form:
-            self._tell(info, result)
-            if self._pool is not None:
-                self._pool.close()
-            self._pool = LimitPool(BufferPool(lambda: _allocate(form)), _POOL_CAPACITY)
-            self._carrier = form
         return result
 
-    def _tell(self, info: FrameInfo, result: FrameInfo) -> None:
-        """Say what the kernel assumes, and what it loses."""
-        if note := self._kernel.note(info, **self._parameters):
+    def _tell(
+        self, kernel: Kernel, parameters: Mapping[str, Any], info: FrameInfo, result: FrameInfo
+    ) -> None:
+        """Say what a kernel assumes, and what it loses."""
+        if note := kernel.note(info, **parameters):
             self._notices.add(note)
         if info.format.has_alpha and not result.format.has_alpha:
-            self._notices.add(f"alpha dropped by {self._kernel.name}")
+            self._notices.add(f"alpha dropped by {kernel.name}")
+
+    @property
+    def seconds(self) -> float:
+        """Time spent here so far, the way to the device and back included."""
+        return self._seconds + (self._rest.seconds if self._rest else 0.0)
 
     @property
     def bytes_copied(self) -> int:
-        """Bytes copied on the way to the kernel and back, so far."""
-        return sum(hop.bytes_copied for hop in self._hops)
+        """Bytes carried to the device and back, so far."""
+        return self._device.transfers.nbytes
 
     @property
-    def _hops(self) -> tuple[HopCount, ...]:
-        return self.reader.audit.hops + (self.writer.audit.hops if self.writer else ())
+    def bytes_between(self) -> int:
+        """Bytes of those that were carried between one kernel and the next."""
+        return self._between + (self._rest.bytes_between if self._rest else 0)
 
     @property
     def route(self) -> str:
         """The way that frames take, such as ``FFmpeg > CPU > OpenCL > CPU > FFmpeg``."""
-        # A WRITE mapping is made from host memory to the device; its samples flow the other way.
-        there = [hop.edge.target for hop in self.reader.audit.hops]
-        back = [hop.edge.source for hop in reversed(self.writer.audit.hops)] if self.writer else []
-        stops = [MemoryType.FFMPEG, *there, *back, MemoryType.FFMPEG]
+        kind = self._device.driver.context.memory_type
+        there = [] if kind is MemoryType.CPU else [kind, MemoryType.CPU]
+        stops = [MemoryType.FFMPEG, MemoryType.CPU, *there, MemoryType.FFMPEG]
         return " > ".join(stop.value for stop in stops)
 
     @property
     def is_zero_copy(self) -> bool:
-        """Whether no edge on the route copies."""
-        return not any(hop.edge.copies for hop in self._hops)
+        """Whether the device works in host memory, so that nothing is carried."""
+        return self._device.driver.shares_host_memory
+
+    def _close_sessions(self) -> None:
+        for session in self._sessions:
+            # FFmpeg may hold results for as long as an encoder lives; it holds their memory too.
+            with contextlib.suppress(BufferUseError):
+                session.close()
+        self._sessions.clear()
 
     def close(self) -> None:
-        """Wake whoever waits for a buffer, and let go of the free ones."""
-        self._previous = None
-        if self._pool is not None:
-            self._pool.close()
+        """Destroy the sessions, or have the thread that runs a kernel do so; may be repeated."""
+        self._closed = True
+        for session in list(self._sessions):
+            session.cancel()
+        if self._busy.acquire(blocking=False):
+            try:
+                self._close_sessions()
+            finally:
+                self._busy.release()
         if self._converter is not None:
             self._converter.close()
+        if self._rest is not None:
+            self._rest.close()
 
 
-def _allocate(info: FrameInfo) -> Planes:
-    """Return planes with aligned rows; luma undefined, chroma neutral, alpha opaque."""
-    planes = []
-    for index, layout in enumerate(info.planes):
-        row = layout.strides[0]
-        stride = -(-row // _ALIGNMENT) * _ALIGNMENT
-        memory = np.empty(stride * layout.shape[0] + _ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % _ALIGNMENT
-        plane = np.ndarray(layout.shape, layout.dtype, memory, start, (stride, *layout.strides[1:]))
-        channels = info.format.planes[index].channels
-        if set(channels) <= {"U", "V"}:
-            plane[...] = neutral_chroma(info.format.name)
-        elif channels == "A":
-            plane[...] = (1 << info.format.bits) - 1
-        planes.append(plane)
-    return tuple(planes)
+def _port(info: FrameInfo) -> Port:
+    return Port(format=info.format, width=info.width, height=info.height)

@@ -171,6 +171,11 @@ class Pipeline:
         """Whether the source is still in use: a read of a pipe or a server did not come back."""
         return self._stages[0].is_alive()
 
+    @property
+    def is_processing(self) -> bool:
+        """Whether a step is still at work: a kernel did not come back."""
+        return self._stages[1].is_alive()
+
     def _done(self, stage: _Stage, error: BaseException | None) -> None:
         if error is not None:
             with self._failure_lock:
@@ -221,13 +226,12 @@ class Pipeline:
             if self.sink is None:
                 self.sink = self._open_sink(frame)
             encoder = self.sink.encoder
-            encoder.send_frame(frame)
+            status = encoder.send_frame(frame)
             self.frames_encoded += frame is not None
-            while True:
+            while status is Status.SUCCESS:
                 status, packet = encoder.recv_data()
-                if status is not Status.SUCCESS or packet is None:
-                    break
-                stage.waited += self._written.put((True, packet))
+                if packet is not None:
+                    stage.waited += self._written.put((True, packet))
             if status is Status.EOS:
                 break
         self._written.close()

@@ -64,7 +64,10 @@ class Report:
     route : str
         The way that frames took through memory; empty where there were no kernels.
     bytes_copied : int
-        Bytes that the edges of that route copied, all frames together.
+        Bytes that were carried to a device and back, all frames together.
+    bytes_between : int
+        Bytes of those that were carried between one kernel and the next: 0, unless they ran on
+        different devices.
     kernel_ms : float or None
         Mean time of one frame in all kernels, in milliseconds.
     stage_seconds : dict of str to float
@@ -86,6 +89,7 @@ class Report:
     device: str
     route: str
     bytes_copied: int
+    bytes_between: int
     kernel_ms: float | None
     stage_seconds: dict[str, float]
     verified: VerifyMode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from array import array
 from typing import TYPE_CHECKING, Any, cast
@@ -10,17 +11,17 @@ import av
 from av.format import ContainerFormat
 from av.sidedata.sidedata import Type as SideDataType
 
+from bridges.backends.ffmpeg_log import captured_log
 from bridges.backends.ffmpeg_properties import side_data
 from transcode.container import error_text
 from transcode.encoder import AudioEncoder, VideoEncoder
 from transcode.errors import EncodeError, JobError, OutputError
-from transcode.ffmpeg_log import captured_log
 from transcode.timing import to_ticks
-from xma_plugins.status import Status
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
     from av.container.core import Chapter
@@ -131,6 +132,7 @@ class Sink:
         self._output, self._source, self._notices = output, source, notices
         self.format = container_format(output)
         self.container: OutputContainer = av.open(location, "w", format=self.format.name)
+        self._open = contextlib.ExitStack()
         self.times = array("q")
         self.frames = self.nbytes = 0
         self._covers = 0
@@ -140,6 +142,7 @@ class Sink:
             self.encoder = VideoEncoder(
                 self.container, first, output.video, rate=rate, threads=threads, notices=notices
             )
+            self._open.callback(self.encoder.close)
             self._describe_video(first)
             for stream in source.others:
                 self._add(stream)
@@ -281,14 +284,10 @@ class Sink:
             self._source.damage.found(what, error)
             return
         for frame in frames:
-            self._audio[index].send_frame(frame)
-        self._drain(self._audio[index])
+            self._encode_samples(index, frame)
 
-    def _drain(self, encoder: AudioEncoder) -> None:
-        while True:
-            status, packet = encoder.recv_data()
-            if status is not Status.SUCCESS or packet is None:
-                return
+    def _encode_samples(self, index: int, frame: AudioFrame | None) -> None:
+        for packet in self._audio[index].encode(frame):
             self._mux(packet)
 
     def _mux(self, packet: Packet[Any]) -> None:
@@ -308,10 +307,10 @@ class Sink:
         OutputError
             The file cannot be written on.
         """
-        for index, encoder in self._audio.items():
+        self._open.close()
+        for index in self._audio:
             self._encode_audio(index, None)
-            encoder.send_frame(None)
-            self._drain(encoder)
+            self._encode_samples(index, None)
         try:
             self.container.close()
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -321,6 +320,7 @@ class Sink:
 
     def abort(self) -> None:
         """Close the file as it is; what is in it is of no use to anyone."""
+        self._open.close()
         try:
             self.container.close()
         except (av.FFmpegError, OSError, ValueError):

@@ -19,6 +19,12 @@ from transcode.damage import Damage, missing_end
 from transcode.errors import SourceError
 from transcode.report import StreamSummary
 from transcode.timing import FrameClock, to_ticks
+from xma_plugins.builtin.libav_frame import to_av
+from xma_plugins.errors import DataError
+from xma_plugins.frames import XmaDataBuffer
+from xma_plugins.properties import DecoderProperties
+from xma_plugins.sessions import DecoderSession
+from xma_plugins.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +100,7 @@ class Source:
             self.container.close()
             raise
         self.frames_decoded = 0
+        self._session: DecoderSession | None = None
         self.covers: dict[int, bytes] = {}
         self._past_key_frame = False
         self._packets = 0
@@ -318,6 +325,7 @@ class Source:
 
     def _decode(self) -> Iterator[VideoFrame | Packet[Stream]]:
         """Yield frames and packets from where the container stands to the end of the part."""
+        self._open_session()
         done = False
         for packet in self._demux():
             # The packets that end a stream have no index of their own; their stream tells.
@@ -340,6 +348,14 @@ class Source:
             missing = missing_end(self.container, self.video, self._packets, self._reached)
             if missing:
                 self.damage.found(missing, at_all=self.frames_decoded > 0)
+
+    def _open_session(self) -> None:
+        """Begin to decode, or begin again after a seek."""
+        if self._session is not None:
+            self._session.close()
+        self._session = DecoderSession(
+            DecoderProperties(plugin="libav_decoder", params={"stream": self.video})
+        )
 
     def _is_past(self, packet: Packet[Stream], seconds: int) -> bool:
         time = packet.dts if packet.dts is not None else packet.pts
@@ -367,16 +383,25 @@ class Source:
                     self.damage.found(f"a packet{_place(packet)} is corrupt")
             yield packet
 
-    def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
+    def _decode_packet(self, packet: Packet[Stream]) -> Iterator[VideoFrame]:
+        session = self._session
+        assert session is not None
+        # An empty packet ends the stream.
+        data = XmaDataBuffer(packet, pts=packet.pts) if packet.size else None
         try:
-            return packet.decode()  # type: ignore[return-value]
-        except av.FFmpegError as error:
+            status, _ = session.send_data(data)
+        except DataError as error:
             if not self._past_key_frame and not packet.is_keyframe:
                 self.damage.count += 1  # A capture may begin between two key frames.
-                return []
+                return
             what = f"a packet{_place(packet)} cannot be decoded"
             self.damage.found(what, error, at_all=self.frames_decoded > 0)
-            return []
+            return
+        while status is Status.SUCCESS:
+            status, picture = session.recv_frame()
+            if picture is not None:
+                with picture:
+                    yield to_av(picture)
 
     def _check_picture(self, frame: VideoFrame) -> None:
         """Find a picture that the decoder mended; before the first key frame that is no damage."""
@@ -396,6 +421,8 @@ class Source:
 
     def close(self) -> None:
         """Close the input; may be repeated."""
+        if self._session is not None:
+            self._session.close()
         self.container.close()
 
 

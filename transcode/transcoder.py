@@ -1,11 +1,11 @@
 """One run from job to report: check, open, run the pipeline, verify, publish."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Any
-
-from av.codec.codec import Codec
 
 from transcode.colour import matrix_name
 from transcode.encoder import find_encoder
@@ -24,8 +24,11 @@ from transcode.verify import Expected, verify, video_tags
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from av.codec.codec import Codec
+
     from transcode.kernel_step import KernelStep
     from transcode.runtime import ChosenRuntime
+    from xma_plugins.device import Device
 
 __all__ = ["run"]
 
@@ -96,7 +99,7 @@ class _Run:
         self._started = time.perf_counter()
         self._announced = False
         self._verify_seconds = 0.0
-        self._kernels: list[KernelStep] = []
+        self._kernels: KernelStep | None = None
         self._pipeline: Pipeline | None = None
         self._runtime: ChosenRuntime | None = None
 
@@ -111,7 +114,7 @@ class _Run:
             source = self._open_source()
             stack.callback(self._close, source)
             publication = self._prepare_output(stack)
-            steps = self._steps(codec, source, calls)
+            steps = self._steps(stack, codec, source, calls)
             pipeline = self._pipeline = Pipeline(
                 self._job,
                 source,
@@ -167,27 +170,43 @@ class _Run:
         publication.reserve()
         return publication
 
-    def _steps(self, codec: Codec, source: Source, calls: list[Any]) -> list[Step]:
+    def _steps(
+        self, stack: contextlib.ExitStack, codec: Codec, source: Source, calls: list[Any]
+    ) -> list[Step]:
         video = self._output.video
         steps: list[Step] = []
         if self._job.vf is not None:
             steps.append(GraphStep(self._job.vf, rate=source.rate, notices=self._notices))
         if calls:
-            from transcode.kernel_step import KernelStep
-        for kernel, parameters in calls:
-            assert self._runtime is not None
-            self._kernels.append(
-                KernelStep(
-                    kernel,
-                    parameters,
-                    self._runtime.runtime,
-                    codec=codec,
-                    pix_fmt=video.pix_fmt,
-                    notices=self._notices,
-                )
-            )
-        fit = FitStep(codec, video, rate=source.rate, notices=self._notices)
-        return [*steps, *self._kernels, fit]
+            self._kernels = self._kernel_step(stack, codec, calls)
+            steps.append(self._kernels)
+        steps.append(FitStep(codec, video, rate=source.rate, notices=self._notices))
+        for step in steps:
+            stack.callback(step.close)
+        return steps
+
+    def _kernel_step(
+        self, stack: contextlib.ExitStack, codec: Codec, calls: list[Any]
+    ) -> KernelStep:
+        from transcode.kernel_step import KernelStep
+        from xma_plugins.device import Device
+        from xma_plugins.drivers import driver_of
+
+        assert self._runtime is not None
+        device = Device(driver_of(self._runtime.runtime.context), compute_units=())
+        stack.callback(self._close_device, device)
+        return KernelStep(
+            calls,
+            device,
+            codec=codec,
+            pix_fmt=self._output.video.pix_fmt,
+            notices=self._notices,
+        )
+
+    def _close_device(self, device: Device) -> None:
+        # A kernel that never ends is left to the end of the process.
+        if self._pipeline is None or not self._pipeline.is_processing:
+            device.close()
 
     def _tick(self, source: Source, pipeline: Pipeline) -> None:
         """Tell what is new; called from the thread that called `run`."""
@@ -237,14 +256,14 @@ class _Run:
         return None if seconds is None else round(seconds * self._output.video.fps)
 
     def _kernel_ms(self) -> float | None:
-        frames = max((step.frames for step in self._kernels), default=0)
-        return 1000 * sum(step.seconds for step in self._kernels) / frames if frames else None
+        step = self._kernels
+        return 1000 * step.seconds / step.frames if step is not None and step.frames else None
 
     def _route(self) -> str:
-        if not self._kernels:
+        if self._kernels is None:
             return ""
-        zero_copy = all(step.is_zero_copy for step in self._kernels)
-        return f"{self._kernels[0].route}   {'zero-copy' if zero_copy else 'with copies'}"
+        zero_copy = self._kernels.is_zero_copy
+        return f"{self._kernels.route}   {'zero-copy' if zero_copy else 'with copies'}"
 
     def _verify(self, publication: Publication | None, source: Source, sink: Sink) -> VerifyMode:
         if publication is None:
@@ -282,7 +301,8 @@ class _Run:
             fps=sink.frames / elapsed,
             device=self._runtime.description if self._runtime else "",
             route=self._route(),
-            bytes_copied=sum(step.bytes_copied for step in self._kernels),
+            bytes_copied=self._kernels.bytes_copied if self._kernels else 0,
+            bytes_between=self._kernels.bytes_between if self._kernels else 0,
             kernel_ms=self._kernel_ms(),
             stage_seconds={**pipeline.stage_seconds, "verify": self._verify_seconds},
             verified=verified,

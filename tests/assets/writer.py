@@ -29,7 +29,7 @@ from tests.assets.truth import (
     SubtitleTrack,
     VideoTrack,
 )
-from transcode.scheduling import kept_scheduling
+from bridges.backends.ffmpeg_scheduling import kept_scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -58,6 +58,7 @@ def events(job):
         device="cpu: a CPU",
         route=route,
         bytes_copied=0,
+        bytes_between=0,
         kernel_ms=0.21,
         stage_seconds={"decode": 0.2, "encode": 0.5},
         verified="fast",

@@ -14,7 +14,7 @@ from tests.assets.picture import luma_of
 from tests.transcode.output import frames_of, indices_of, matrix_of, seconds_of, videos_of
 from transcode import VideoOptions
 from transcode.errors import FilterError
-from transcode.filters import parse_chain
+from xma_plugins.builtin.libav_graph import parse_chain
 
 LOSSLESS = VideoOptions(codec="ffv1")
 

@@ -6,8 +6,8 @@ import os
 import threading
 
 import transcode
+from bridges.backends.ffmpeg_scheduling import kept_scheduling
 from transcode import Progress, VideoOptions
-from transcode.scheduling import kept_scheduling
 
 
 def policies():

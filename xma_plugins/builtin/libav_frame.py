@@ -1,0 +1,83 @@
+"""PyAV's pictures as frames of sessions, and back: over the same memory wherever that can be."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from bridges.backends.cpu import CPUContext
+from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges.backends.ffmpeg_properties import copy_properties, set_info
+from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
+from bridges.errors import FormatError
+from bridges.frame import Frame, FrameInfo
+from xma_plugins.errors import InvalidError
+from xma_plugins.frames import BufferRef, XmaFrame
+from xma_plugins.host_frames import to_host
+from xma_plugins.side_data import SideData, SideDataType
+
+__all__ = ["from_av", "origin", "to_av"]
+
+_FFMPEG = FFmpegContext()
+_HOST = CPUContext()
+
+
+def from_av(picture: VideoFrame) -> XmaFrame:
+    """Return a frame over a picture of PyAV, which it holds; nothing is copied.
+
+    The picture itself goes along as side data, for its tags. A pixel format that is not in
+    `bridges.formats` has no planes that could be asked for; the picture can still be encoded.
+    """
+    info: FrameInfo | None = None
+    try:
+        info = frame_info(picture)
+    except FormatError:
+        info = None
+
+    def planes() -> Sequence[BufferRef]:
+        wrapped = _FFMPEG.wrap(picture)
+        return [BufferRef(_HOST.wrap(np.asarray(tensor))) for tensor in wrapped.tensors]
+
+    frame = XmaFrame(info, planes, pts=picture.pts, time_base=picture.time_base, owner=picture)
+    side_data = SideData(SideDataType.LIBAV_FRAME, picture)
+    frame.add_side_data(side_data)
+    side_data.release()
+    return frame
+
+
+def origin(frame: XmaFrame) -> VideoFrame | None:
+    """Return the picture of PyAV that a frame comes from: its tags are the frame's too."""
+    side_data = frame.side_data(SideDataType.LIBAV_FRAME)
+    return None if side_data is None else side_data.buffer
+
+
+def to_av(frame: XmaFrame) -> VideoFrame:
+    """Return a frame as a picture of PyAV.
+
+    What came from PyAV goes back as it is. Other memory of the host is lent to FFmpeg, which holds
+    the planes until it is done with them; that of a device is carried to the host first.
+
+    Raises
+    ------
+    InvalidError
+        The frame is a dummy.
+    """
+    if isinstance(frame.owner, VideoFrame):
+        return frame.owner
+    if frame.info is None or frame.is_dummy:
+        raise InvalidError("a frame without planes is no picture; receive into it first")
+    on_host = to_host(frame)
+    info = replace(frame.info, pts=frame.pts, time_base=frame.time_base)
+    lent = Frame(info, [plane.tensor.lend() for plane in on_host.planes], parent=on_host)
+    lent.closes_parent = True
+    try:
+        picture = give_to_ffmpeg(lent)
+    except BaseException:
+        lent.close()
+        raise
+    source = origin(frame)
+    if source is not None:
+        copy_properties(source, picture)
+    set_info(picture, info)
+    return picture

@@ -1,0 +1,82 @@
+"""A QP map as FFmpeg takes it: rectangles of a picture that are worth more bits, or fewer."""
+
+import ctypes as c
+from itertools import groupby
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+
+from bridges.native.libavutil import AVFrameSideData, frame_pointer, library
+from xma_plugins.errors import InvalidError
+
+__all__ = ["BLOCK", "set_regions"]
+
+BLOCK = 16
+"""Pixels of a side of a block of a QP map: a macroblock."""
+
+
+class _Region(c.Structure):
+    """``AVRegionOfInterest`` of libavutil/frame.h."""
+
+    _fields_ = (
+        ("self_size", c.c_uint32),
+        ("top", c.c_int),
+        ("bottom", c.c_int),
+        ("left", c.c_int),
+        ("right", c.c_int),
+        ("qoffset", c.c_int * 2),
+    )
+
+
+def set_regions(picture: VideoFrame, quantisers: object) -> None:
+    """Tag a picture with a QP map.
+
+    Parameters
+    ----------
+    picture : av.VideoFrame
+        What will be encoded.
+    quantisers : bytes-like object
+        int8 steps added to the quantiser, a row for each row of blocks of 16 pixels. FFmpeg's
+        scale is -1 to 1 for the whole range of quantisers: 51 steps at 8 bits, 6 more a bit.
+
+    Raises
+    ------
+    InvalidError
+        There are more or fewer blocks than the picture has.
+    """
+    columns, rows = -(-picture.width // BLOCK), -(-picture.height // BLOCK)
+    steps = np.frombuffer(quantisers, np.int8)  # type: ignore[call-overload]
+    if steps.size != columns * rows:
+        raise InvalidError(
+            f"a QP map of {picture.width}x{picture.height} has {columns}x{rows} blocks, got "
+            f"{steps.size}"
+        )
+    whole = 51 + 6 * (picture.format.components[0].bits - 8)
+    regions = []
+    for row, line in enumerate(steps.reshape(rows, columns)):
+        column = 0
+        for step, run in groupby(line.tolist()):
+            length = len(list(run))
+            if step:
+                top, left = row * BLOCK, column * BLOCK
+                regions.append(
+                    _Region(
+                        c.sizeof(_Region),
+                        top,
+                        top + BLOCK,
+                        left,
+                        left + length * BLOCK,
+                        (c.c_int * 2)(max(-whole, min(step, whole)), whole),
+                    )
+                )
+            column += length
+    if not regions:
+        return
+    array = (_Region * len(regions))(*regions)
+    made = library().av_frame_new_side_data(
+        frame_pointer(picture), Type.REGIONS_OF_INTEREST.value, c.sizeof(array)
+    )
+    if not made:
+        raise MemoryError("av_frame_new_side_data")
+    c.memmove(AVFrameSideData.from_address(made).data, array, c.sizeof(array))

@@ -1,0 +1,70 @@
+"""Frames of devices as the host sees them: in place where it can, else carried over."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridges.backends.cpu import CPUContext
+from bridges.edges.countdown import Countdown
+from bridges.tensor import TensorInfo
+from xma_plugins.buffers import BufferType
+from xma_plugins.errors import InvalidError
+from xma_plugins.frames import BufferRef, XmaFrame
+
+__all__ = ["to_host"]
+
+_HOST = CPUContext()
+
+
+def to_host(frame: XmaFrame) -> XmaFrame:
+    """Return a picture in host memory; it waits for the commands that make it.
+
+    Host memory, and that of devices which work in it, stays where it is, and is held. What another
+    device has is carried to new memory, and counted in its ``transfers``.
+
+    Raises
+    ------
+    InvalidError
+        The frame is a dummy.
+    DeviceError
+        The transfer failed.
+    """
+    if frame.is_dummy or frame.info is None:
+        raise InvalidError("a frame without planes is no picture; receive into it first")
+    if frame.buffer_type is BufferType.HOST:
+        return frame.reference()
+    held = frame.reference()
+    # Planes that are the same in all frames lie in host memory as they are.
+    on_device = sum(plane.buffer is not None for plane in frame.planes)
+    release = Countdown(on_device, held.close)
+    try:
+        refs = [_on_host(plane, release) for plane in frame.planes]
+    except BaseException:
+        held.close()
+        raise
+    made = XmaFrame(frame.info, refs)
+    made.describe_as(frame)
+    return made
+
+
+def _on_host(plane: BufferRef, release: Countdown) -> BufferRef:
+    """Return a plane in host memory; ``release`` is called once it needs the device's no more."""
+    layout, buffer = plane.tensor.info, plane.buffer
+    if buffer is None:
+        return BufferRef(plane.tensor, is_clone=True)
+    block = buffer.in_host_memory()
+    if block is not None:
+        return BufferRef(_HOST.wrap(_shaped(block, layout)), is_clone=True, on_last=release)
+    fetched = np.empty(layout.span, np.uint8)
+    buffer.get(fetched)
+    release()
+    return BufferRef(_HOST.wrap(_shaped(fetched, layout)))
+
+
+def _shaped(block: npt.NDArray[np.uint8], layout: TensorInfo) -> npt.NDArray[Any]:
+    """Return the start of a block of memory as the samples of a plane."""
+    shaped: npt.NDArray[Any] = np.ndarray(
+        layout.shape, layout.dtype, block.data, strides=layout.strides
+    )
+    return shaped

@@ -1,0 +1,232 @@
+"""Register maps: what a compute unit is told before it starts, as the bytes of its registers.
+
+A map begins with the four control registers of a kernel (16 bytes, left zero), the channel in at
+0x10 and the channel out at 0x14; arguments follow from 0x18 on, each at a multiple of its own size.
+That is how Xilinx lays out kernels with channels (``xma_plg_schedule_work_item`` of
+``xmaplugin.h``, XRT 2.13; "SDAccel Kernel Interface Requirements" in UG1393). Numbers are
+little-endian.
+"""
+
+import functools
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from bridges.kernels.kernel import Value
+from xma_plugins.errors import InvalidError
+from xma_plugins.planes import Planes, frame_values, lay_out
+
+if TYPE_CHECKING:
+    from xma_plugins.compute_unit import ComputeUnit
+
+__all__ = [
+    "CHANNEL_IN",
+    "FIRST_ARGUMENT",
+    "MAX_NBYTES",
+    "Planes",
+    "RegisterArgument",
+    "RegisterMap",
+    "lay_out",
+]
+
+MAX_NBYTES = 4096
+"""A register map has fewer bytes; XMA's limit."""
+
+CHANNEL_IN, CHANNEL_OUT, FIRST_ARGUMENT = 0x10, 0x14, 0x18
+_TEXT_NBYTES = 256
+
+_TYPES = {
+    "u32": struct.Struct("<I"),
+    "i64": struct.Struct("<q"),
+    "f64": struct.Struct("<d"),
+    "address": struct.Struct("<Q"),
+    "text": struct.Struct(f"<{_TEXT_NBYTES}s"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterArgument:
+    """One argument of a compute unit.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``"source_plane0"``.
+    offset : int
+        Bytes from the start of the register map.
+    type : str
+        ``"u32"``, ``"i64"``, ``"f64"``, ``"address"`` (the ``paddr`` of a buffer, or an address
+        inside of it, of 64 bits) or ``"text"`` (256 bytes of UTF-8, with zeros at the end).
+    """
+
+    name: str
+    offset: int
+    type: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return _TYPES[self.type].size
+
+    def __post_init__(self) -> None:
+        if self.type not in _TYPES:
+            there = ", ".join(_TYPES)
+            raise InvalidError(f"argument {self.name!r} is of type {self.type!r}; types: {there}")
+
+
+class RegisterMap(bytes):
+    """The bytes of a compute unit's registers: a multiple of 4, fewer than 4096.
+
+    Raises
+    ------
+    InvalidError
+        There are more bytes, or no whole number of registers, or none for the channels.
+    """
+
+    def __new__(cls, content: bytes | bytearray | memoryview) -> Self:
+        """Check the bytes; see the class."""
+        made = super().__new__(cls, content)
+        if len(made) % 4 or not FIRST_ARGUMENT <= len(made) < MAX_NBYTES:
+            raise InvalidError(
+                f"a register map has whole registers of 4 bytes, at least {FIRST_ARGUMENT} and "
+                f"less than {MAX_NBYTES} bytes in all, got {len(made)}"
+            )
+        return made
+
+    @classmethod
+    def pack(
+        cls,
+        compute_unit: "ComputeUnit",
+        parameters: Mapping[str, object] = MappingProxyType({}),
+        /,
+        *,
+        channel_id: int = 0,
+        **values: object,
+    ) -> "RegisterMap":
+        """Return the register map that tells a compute unit what to do.
+
+        Parameters
+        ----------
+        compute_unit : ComputeUnit
+            Which arguments there are.
+        parameters : mapping
+            A kernel's parameters by name, as an alternative to ``values`` that also knows one
+            called ``target``.
+        channel_id : int
+            What is written to the channel register.
+        **values
+            By the names of arguments; `Planes` for ``source``, ``target`` and ``previous`` stand
+            for all of that frame's. A kernel's parameters that are left out take their defaults;
+            any other argument is zero.
+
+        Raises
+        ------
+        InvalidError
+            There is no such argument, or a value does not fit it.
+        KernelError
+            A parameter is missing, has another type or is out of range.
+        """
+        arguments = compute_unit.arguments
+        given = dict(_expanded(values)) | dict(parameters)
+        _refuse_unknown(compute_unit, given)
+        if compute_unit.kernel is not None:
+            names = {each.name for each in compute_unit.kernel.parameters}
+            given |= compute_unit.kernel.check({n: v for n, v in given.items() if n in names})
+        end = max((each.offset + each.nbytes for each in arguments), default=FIRST_ARGUMENT)
+        content = bytearray(-(-end // 4) * 4)
+        _put(content, RegisterArgument("channel_id", CHANNEL_IN, "u32"), channel_id)
+        for argument in arguments:
+            if argument.name in given:
+                _put(content, argument, given[argument.name])
+        return cls(content)
+
+    def unpack(self, arguments: tuple[RegisterArgument, ...]) -> dict[str, Value]:
+        """Return the value of every argument by its name.
+
+        Raises
+        ------
+        InvalidError
+            The map ends before an argument does, or a text is not one.
+        """
+        layout, names, texts = _layout(arguments)
+        if layout.size > len(self):
+            last = max(arguments, key=lambda each: each.offset)
+            raise InvalidError(
+                f"a register map of {len(self)} bytes ends before {last.name!r} does, which takes "
+                f"bytes {last.offset} to {layout.size}"
+            )
+        values: dict[str, Value] = dict(zip(names, layout.unpack_from(self), strict=True))
+        for each in texts:
+            values[each.name] = _text(each, values[each.name])
+        return values
+
+    @property
+    def channel_id(self) -> int:
+        """What the channel register says."""
+        return int.from_bytes(self[CHANNEL_IN : CHANNEL_IN + 4], "little")
+
+
+@functools.lru_cache(256)
+def _layout(
+    arguments: tuple[RegisterArgument, ...],
+) -> tuple[struct.Struct, tuple[str, ...], tuple[RegisterArgument, ...]]:
+    """Return what unpacks all arguments at once, their names in that order, and the texts."""
+    ordered = sorted(arguments, key=lambda each: each.offset)
+    form, end = "<", 0
+    for each in ordered:
+        form += f"{each.offset - end}x{_TYPES[each.type].format[1:]}"
+        end = each.offset + each.nbytes
+    names = tuple(each.name for each in ordered)
+    return struct.Struct(form), names, tuple(each for each in ordered if each.type == "text")
+
+
+def _expanded(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, Planes):
+            yield from frame_values(name, value)
+        else:
+            yield name, value
+
+
+def _refuse_unknown(compute_unit: "ComputeUnit", given: Mapping[str, object]) -> None:
+    known = [each.name for each in compute_unit.arguments]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise InvalidError(
+            f"compute unit {compute_unit.name} has no argument {unknown[0]!r}; it has "
+            f"{', '.join(known)}"
+        )
+
+
+def _put(content: bytearray, argument: RegisterArgument, value: Any) -> None:
+    if argument.type == "text":
+        value = _text_bytes(argument, value)
+    try:
+        _TYPES[argument.type].pack_into(content, argument.offset, value)
+    except struct.error as error:
+        raise InvalidError(
+            f"argument {argument.name!r} is a {argument.type}, which {value!r} does not fit: "
+            f"{error}"
+        ) from error
+
+
+def _text_bytes(argument: RegisterArgument, value: object) -> bytes:
+    content = value.encode() if isinstance(value, str) else b"\0"
+    if b"\0" in content or len(content) >= _TEXT_NBYTES:
+        raise InvalidError(
+            f"argument {argument.name!r} takes a text of less than {_TEXT_NBYTES} bytes of UTF-8 "
+            f"without zeros, got {value!r}"
+        )
+    return content
+
+
+def _text(argument: RegisterArgument, content: Any) -> str:
+    text, end, rest = content.partition(b"\0")
+    try:
+        if end and not rest.strip(b"\0"):
+            return str(text, "utf-8")
+    except UnicodeDecodeError:
+        pass
+    raise InvalidError(f"argument {argument.name!r} holds no text of UTF-8 with a zero at its end")

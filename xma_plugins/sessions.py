@@ -1,0 +1,283 @@
+"""The six kinds of sessions, as an application uses them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from bridges.frame import FrameInfo
+from xma_plugins.errors import DataError, InvalidError, NoKernelError
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
+from xma_plugins.order import Order
+from xma_plugins.properties import (
+    AdminProperties,
+    DecoderProperties,
+    EncoderProperties,
+    FilterProperties,
+    KernelProperties,
+    Properties,
+    ScalerProperties,
+    SessionType,
+)
+from xma_plugins.session import Session
+from xma_plugins.status import Status
+
+if TYPE_CHECKING:
+    from xma_plugins.compute_unit import ComputeUnit
+    from xma_plugins.device import Device
+
+__all__ = [
+    "AdminSession",
+    "DecoderSession",
+    "EncoderSession",
+    "FilterSession",
+    "KernelSession",
+    "ScalerSession",
+]
+
+P = TypeVar("P", bound=Properties)
+
+
+class _Stream(Session[P], Generic[P]):
+    """A session that takes and gives in the order that `xma_plugins.order` holds."""
+
+    _send: str
+    _receive: str
+
+    def __init__(self, properties: P, device: "Device | None" = None) -> None:
+        super().__init__(properties, device)
+        self._order = Order(
+            self.name,
+            self._send,
+            self._receive,
+            ends_by_send=self.kind is SessionType.SCALER,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether all was flushed: nothing will come any more."""
+        return self._order.ended
+
+    def _give(self, callback: Callable[..., Status], frame: XmaFrame | None) -> Status:
+        """Send a frame, or the end."""
+        self._check_open(self._send)
+        if frame is None or frame.is_last_frame:
+            frame, is_end = _LAST_FRAME, True
+        else:
+            is_end = False
+            if frame.is_dummy:
+                raise InvalidError(
+                    f"a frame without planes was sent to {self.name}; send None at the end"
+                )
+            frame.hand_to(self.name)
+        self._order.before_send(frame, is_end)
+        status = self._call(callback, self._send, frame)
+        self._order.after_send(status, frame, is_end)
+        return status
+
+    def _take(self, callback: Callable[..., Status], into: Any) -> Status:
+        """Receive into a frame or a data buffer, or into a list of them."""
+        self._check_open(self._receive)
+        self._order.before_receive()
+        status = self._call(callback, self._receive, into)
+        self._order.after_receive(status)
+        return status
+
+
+_LAST_FRAME = XmaFrame.last()
+_LAST_DATA = XmaDataBuffer.last()
+
+
+class _GivesFrames(_Stream[P], Generic[P]):
+    """A session that gives pictures, one at a time."""
+
+    _receive = "recv_frame"
+
+    def recv_frame(self, frame: XmaFrame | None = None) -> tuple[Status, XmaFrame | None]:
+        """Receive a picture.
+
+        Parameters
+        ----------
+        frame : XmaFrame, optional
+            What to receive into, in host memory; by default the plugin gives memory of its own.
+
+        Returns
+        -------
+        Status
+            SUCCESS with a picture; TRY_AGAIN without one: send more; EOS: all was flushed.
+        XmaFrame or None
+            The caller's to close.
+
+        Raises
+        ------
+        OrderError
+            It may not be called now; the message says what may.
+        """
+        into = XmaFrame() if frame is None else frame
+        status = self._take(self.plugin.recv_frame, into)
+        if status is Status.SUCCESS:
+            return status, into
+        return status, None
+
+
+class _TakesFrames(_Stream[P], Generic[P]):
+    """A session that takes pictures."""
+
+    _send = "send_frame"
+
+    def send_frame(self, frame: XmaFrame | None) -> Status:
+        """Send a picture, or None at the end.
+
+        Parameters
+        ----------
+        frame : XmaFrame or None
+            It stays the caller's, who may close it as soon as it was taken.
+
+        Returns
+        -------
+        Status
+            SUCCESS: receive. SEND_MORE_DATA: send the next. TRY_AGAIN: nothing was taken; receive,
+            then send the same again. RESEND_AND_RECV: the same, where receiving is not a must.
+            FLUSH_AGAIN: receive once, then send None again.
+
+        Raises
+        ------
+        OrderError
+            It may not be called now; the message says what may.
+        """
+        return self._give(self.plugin.send_frame, frame)
+
+
+class EncoderSession(_TakesFrames[EncoderProperties]):
+    """Pictures in, coded data out."""
+
+    kind = SessionType.ENCODER
+    _receive = "recv_data"
+
+    def recv_data(self, data: XmaDataBuffer | None = None) -> tuple[Status, XmaDataBuffer | None]:
+        """Receive coded data; see `FilterSession.recv_frame`."""
+        into = XmaDataBuffer() if data is None else data
+        status = self._take(self.plugin.recv_data, into)
+        return status, into if status is Status.SUCCESS else None
+
+
+class DecoderSession(_GivesFrames[DecoderProperties]):
+    """Coded data in, pictures out."""
+
+    kind = SessionType.DECODER
+    _send = "send_data"
+
+    def send_data(self, data: XmaDataBuffer | None) -> tuple[Status, int]:
+        """Send data, or None at the end.
+
+        Returns
+        -------
+        Status
+            As of `EncoderSession.send_frame`.
+        int
+            How many bytes were taken.
+
+        Raises
+        ------
+        DataError
+            The data is damaged. It counts as taken, and the session goes on.
+        """
+        self._check_open(self._send)
+        is_end = data is None or data.is_eof
+        item = _LAST_DATA if data is None or is_end else data
+        self._order.before_send(item, is_end)
+        try:
+            status, used = self._call(self.plugin.send_data, self._send, item)
+        except DataError:
+            taken = Status.SUCCESS if is_end else Status.SEND_MORE_DATA
+            self._order.after_send(taken, item, is_end)
+            raise
+        self._order.after_send(status, item, is_end)
+        return status, used
+
+    def get_properties(self) -> FrameInfo | None:
+        """Return what the stream says of its pictures; None before it said so."""
+        self._check_open("get_properties")
+        info: FrameInfo | None = self._call(self.plugin.get_properties, "get_properties")
+        return info
+
+
+class FilterSession(_TakesFrames[FilterProperties], _GivesFrames[FilterProperties]):
+    """Pictures in, pictures out."""
+
+    kind = SessionType.FILTER
+
+
+class ScalerSession(_TakesFrames[ScalerProperties]):
+    """Pictures in, each out in several sizes; EOS comes from sending."""
+
+    kind = SessionType.SCALER
+    _receive = "recv_frame_list"
+
+    def recv_frame_list(
+        self, frames: Sequence[XmaFrame] | None = None
+    ) -> tuple[Status, list[XmaFrame]]:
+        """Receive a picture for each output.
+
+        Parameters
+        ----------
+        frames : sequence of XmaFrame, optional
+            What to receive into, one for each output; by default the plugin gives memory.
+
+        Returns
+        -------
+        Status
+            As of `FilterSession.recv_frame`, but EOS comes from sending.
+        list of XmaFrame
+            In the order of the outputs; empty without SUCCESS. One that is a dummy was not due:
+            an output at half rate has every second picture.
+        """
+        outputs = self.properties.outputs
+        into = [XmaFrame() for _ in outputs] if frames is None else list(frames)
+        if len(into) != len(outputs):
+            raise InvalidError(
+                f"{self.name} has {len(outputs)} outputs, got {len(into)} frames to receive into"
+            )
+        status = self._take(self.plugin.recv_frame_list, into)
+        return status, into if status is Status.SUCCESS else []
+
+
+class KernelSession(Session[KernelProperties]):
+    """Parameters in, parameters out."""
+
+    kind = SessionType.KERNEL
+
+    def write(self, parameters: Mapping[str, Any]) -> None:
+        """Hand parameters to the plugin."""
+        self._check_open("write")
+        self._call(self.plugin.write, "write", parameters)
+
+    def read(self) -> Mapping[str, Any]:
+        """Return the plugin's parameters."""
+        self._check_open("read")
+        found: Mapping[str, Any] = self._call(self.plugin.read, "read")
+        return found
+
+
+class AdminSession(Session[AdminProperties]):
+    """Parameters in and out, over several compute units: each command names its own."""
+
+    kind = SessionType.ADMIN
+
+    write = KernelSession.write
+    read = KernelSession.read
+
+    @property
+    def compute_units(self) -> "tuple[ComputeUnit, ...]":
+        """The compute units that commands may name, in the order of ``cu_names``."""
+        names = self.properties.cu_names
+        if not names:
+            return self.device.compute_units
+        return tuple(self.device.compute_unit(-1, name) for name in names)
+
+    def _unit(self, cu_index: int = -1) -> "ComputeUnit":
+        units = {unit.index: unit for unit in self.compute_units}
+        if cu_index not in units:
+            there = ", ".join(f"{index} {unit.name}" for index, unit in units.items())
+            raise NoKernelError(
+                f"{self.name} has no compute unit {cu_index}; name one by cu_index, of {there}"
+            )
+        return units[cu_index]
