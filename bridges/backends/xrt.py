@@ -5,6 +5,7 @@ carries the samples between the two by DMA, which counts as a copy. A ``host_onl
 of the host alone, which the device reads and writes in place; then it only tidies caches.
 """
 
+import ctypes
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bridges.backends.xrt_buffer import BufferObject
 from bridges.context import Context
 from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, FormatError
 from bridges.native.xrt import (
+    FLAG_DEVICE_ONLY,
     FLAG_HOST_ONLY,
     FLAG_NONE,
     XRT,
@@ -75,12 +77,14 @@ class XRTTensor(HostArray, Tensor):
 
     def _handles(self) -> dict[str, Any]:
         bo = self.bo
-        return {
+        handles = {
             "xrt_bo": bo.handle,
-            "data": bo.address + self.offset,
             "address": bo.device_address + self.offset,
             "offset": self.offset,
         }
+        if not bo.device_only:
+            handles["data"] = bo.address + self.offset
+        return handles
 
     def _host_array(self) -> npt.NDArray[Any]:
         return array_at(self.bo.address + self.offset, self.info, owner=self.bo, writeable=True)
@@ -162,18 +166,32 @@ class XRTContext(Context):
             return f"{self.name}: {error}"
         return ""
 
-    def _buffer(self, nbytes: int) -> BufferObject:
+    def _buffer(
+        self, nbytes: int, group: int | None = None, device_only: bool = False
+    ) -> BufferObject:
         device = self._open()
-        handle = self.xrt.library.xrtBOAlloc(device.handle, nbytes, self._flags, self._group)
+        flags = FLAG_DEVICE_ONLY if device_only else self._flags
+        group = self._group if group is None else group
+        handle = self.xrt.library.xrtBOAlloc(device.handle, nbytes, flags, group)
         if not handle:
             raise DeviceError(
-                f"XRT cannot allocate {nbytes} bytes in bank {self._group} of {self.name}: "
-                f"{last_error()}"
+                f"XRT cannot allocate {nbytes} bytes in bank {group} of {self.name}: {last_error()}"
             )
-        return BufferObject(self.xrt, handle, keep=device)
+        return BufferObject(self.xrt, handle, keep=device, device_only=device_only)
 
-    def allocate(self, info: TensorInfo) -> XRTTensor:
+    def allocate(
+        self, info: TensorInfo, *, memory_group: int | None = None, device_only: bool = False
+    ) -> XRTTensor:
         """Return a tensor in a new buffer; the samples start undefined.
+
+        Parameters
+        ----------
+        info : TensorInfo
+            Layout of the samples.
+        memory_group : int, optional
+            The memory bank; by default the context's own.
+        device_only : bool
+            Whether the host needs no side of it.
 
         Raises
         ------
@@ -184,7 +202,67 @@ class XRTContext(Context):
         """
         # XRT 2.13 takes a size of 0, and ends the process later.
         check_samples(_HOLDER, info)
-        return XRTTensor(self._buffer(info.span), info, context=self)
+        bo = self._buffer(info.span, memory_group, device_only)
+        return XRTTensor(bo, info, context=self)
+
+    def load_xclbin(self, content: bytes) -> None:
+        """Load an xclbin: the kernels of the device, and their wires to its memory.
+
+        What was loaded before is gone; no kernel of it may be open in any process.
+
+        Parameters
+        ----------
+        content : bytes
+            The whole file.
+
+        Raises
+        ------
+        DeviceError
+            It is not for this device, or something of what is loaded is in use.
+        """
+        if self.xrt.library.xrtDeviceLoadXclbin(self._open().handle, content):
+            raise DeviceError(
+                f"{self.name} does not load an xclbin of {len(content)} bytes: {last_error()}; "
+                "is it for this card, and does no other process use the card?"
+            )
+
+    @property
+    def xclbin_id(self) -> bytes:
+        """The 16 bytes that identify the xclbin that is loaded; zero where none is."""
+        found = ctypes.create_string_buffer(16)
+        if self.xrt.library.xrtDeviceGetXclbinUUID(self._open().handle, found):
+            raise DeviceError(f"{self.name} does not tell its xclbin: {last_error()}")
+        return found.raw
+
+    def import_descriptor(self, descriptor: int, info: TensorInfo, *, offset: int = 0) -> XRTTensor:
+        """Return a tensor over memory that another device exported, without a copy.
+
+        Parameters
+        ----------
+        descriptor : int
+            A dma-buf. It stays the caller's.
+        info : TensorInfo
+            Layout of the samples.
+        offset : int
+            Bytes from the start of the memory to the first sample.
+
+        Raises
+        ------
+        DeviceError
+            The device cannot reach that memory.
+        FormatError
+            The layout is empty, runs backward, or does not fit the memory.
+        """
+        check_samples(_HOLDER, info, offset=offset)
+        device = self._open()
+        handle = self.xrt.library.xrtBOImport(device.handle, descriptor)
+        if not handle:
+            raise DeviceError(
+                f"{self.name} cannot import file descriptor {descriptor}: {last_error()}; is it a "
+                "dma-buf of a device on the same bus?"
+            )
+        bo = BufferObject(self.xrt, handle, keep=device)
+        return self._tensor(bo, info, offset)
 
     def use_host_memory(self, address: int, nbytes: int, keep: object) -> BufferObject:
         """Return a buffer whose host side is memory that exists.
@@ -233,7 +311,9 @@ class XRTContext(Context):
             The host cannot see the buffer.
         """
         check_samples(_HOLDER, info, offset=offset)
-        bo = BufferObject(self.xrt, handle, owned=False)
+        return self._tensor(BufferObject(self.xrt, handle, owned=False), info, offset)
+
+    def _tensor(self, bo: BufferObject, info: TensorInfo, offset: int) -> XRTTensor:
         if offset + info.span > bo.nbytes:
             raise FormatError(
                 f"{info.span} bytes from byte {offset} on do not fit into an XRT buffer of "

@@ -25,6 +25,8 @@ class BufferObject(Closable):
         Whether it is freed with this object.
     keep : object, optional
         What must live as long, such as the host memory of a user pointer.
+    device_only : bool
+        Whether there is no host's side of it.
 
     Raises
     ------
@@ -35,18 +37,41 @@ class BufferObject(Closable):
     _handle = 0
 
     def __init__(
-        self, xrt: XRT, handle: int, *, owned: bool = True, keep: object | None = None
+        self,
+        xrt: XRT,
+        handle: int,
+        *,
+        owned: bool = True,
+        keep: object | None = None,
+        device_only: bool = False,
     ) -> None:
         self._library = xrt.library
         self._keep = keep
         self._owned = owned
         self._handle = handle
-        address = self._library.xrtBOMap(handle)
+        self.device_only = device_only
+        self._address = 0 if device_only else self._map()
+
+    def _map(self) -> int:
+        address: int | None = self._library.xrtBOMap(self._handle)
         if not address:
             reason = last_error()
             self.close()
             raise DeviceError(f"XRT cannot map a buffer to the host: {reason}; is it device-only?")
-        self.address: int = address
+        return address
+
+    @property
+    def address(self) -> int:
+        """Where the host's side of it is.
+
+        Raises
+        ------
+        DeviceError
+            It is device-only.
+        """
+        if self.device_only:
+            raise DeviceError("a device-only XRT buffer has no host's side; allocate one that has")
+        return self._address
 
     @property
     def handle(self) -> int:

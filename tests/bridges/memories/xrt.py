@@ -18,7 +18,7 @@ from tests.bridges.memories.memory import Memory, samples_at
 from tests.helpers.require import require
 
 
-def _libraries():
+def libraries():
     """Return the folder that XRT's libraries are in; None where they are not installed."""
     try:
         ctypes.CDLL("libxrt_coreutil.so.2")
@@ -33,11 +33,11 @@ def needs_xrt():
 
     XRT reads its environment once: afterwards it is as it was, and child processes see nothing.
     """
-    libraries = _libraries()
-    if libraries is not None and "XILINX_XRT" not in os.environ:
+    folder = libraries()
+    if folder is not None and "XILINX_XRT" not in os.environ:
         home = tempfile.TemporaryDirectory()
         atexit.register(home.cleanup)
-        Path(home.name, "lib").symlink_to(libraries)
+        Path(home.name, "lib").symlink_to(folder)
         settings = {"XILINX_XRT": home.name, "XCL_EMULATION_MODE": "noop"}
         with mock.patch.dict(os.environ, settings):
             found = probe()
