@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.bridges.kernel_files import CUBE, CURVES, PICTURE
+from tests.bridges.kernel_files import COEFFICIENTS, CUBE, CURVES, PICTURE
 
 CASES: dict[str, list[dict[str, Any]]] = {
     "crop": [{"x": 4}, {"x": 12, "y": 4, "width": 40, "height": 4}],
@@ -39,6 +39,10 @@ CASES: dict[str, list[dict[str, Any]]] = {
         {"width": 48, "height": 13},
         {"width": 190, "height": 70, "filter": "bilinear", "antialias": False},
         {"width": 20, "filter": "lanczos", "siting": "centre"},
+    ],
+    "polyphase": [
+        {"width": 48, "height": 13},
+        {"width": 190, "height": 70, "coefficients": COEFFICIENTS, "siting": "centre"},
     ],
     "statistics": [{}],
     "tone_map": [

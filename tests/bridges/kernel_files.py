@@ -9,7 +9,16 @@ from typing import Any
 import av
 import numpy as np
 
-__all__ = ["CUBE", "CURVES", "PICTURE", "write_cube", "write_picture"]
+__all__ = [
+    "COEFFICIENTS",
+    "CUBE",
+    "CURVES",
+    "PICTURE",
+    "random_coefficients",
+    "write_coefficients",
+    "write_cube",
+    "write_picture",
+]
 
 
 def write_cube(path: Path, table: np.ndarray, *lines: str) -> Path:
@@ -17,6 +26,20 @@ def write_cube(path: Path, table: np.ndarray, *lines: str) -> Path:
     keyword = f"LUT_{table.ndim - 1}D_SIZE {len(table)}"
     entries = (" ".join(map(repr, map(float, entry))) for entry in table.reshape(-1, 3))
     path.write_text("\n".join([*lines, keyword, *entries]) + "\n")
+    return path
+
+
+def random_coefficients(random: np.random.Generator, one: int = 4096) -> np.ndarray:
+    """Return 64 phases of 12 taps of both signs, which add up to ``one``."""
+    table = random.integers(-300, 700, (64, 12))
+    table[:, 5] += one - table.sum(1)
+    return table
+
+
+def write_coefficients(path: Path, *tables: np.ndarray) -> Path:
+    """Write a file of one table of coefficients, or of those of columns and of rows."""
+    lines = [", ".join(map(str, row)) for table in tables for row in table]
+    path.write_text("# phases\n" + "\n".join(lines) + "\n")
     return path
 
 
@@ -49,4 +72,8 @@ CURVES = _made("curves.cube", lambda path: write_cube(path, _random.uniform(0, 1
 PICTURE = _made(
     "noise.png",
     lambda path: write_picture(path, _random.integers(0, 256, (7, 30, 4), np.uint8), "rgba"),
+)
+COEFFICIENTS = _made(
+    "coefficients.txt",
+    lambda path: write_coefficients(path, *(random_coefficients(_random) for _ in range(2))),
 )

@@ -13,7 +13,8 @@ from bridges.errors import FormatError, KernelError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
 from bridges.kernels import Runtime, get
-from bridges.kernels.families.scaling import FILTERS, scaling
+from bridges.kernels.families.axis import FILTERS
+from bridges.kernels.families.scaling import scaling
 from bridges.kernels.reference import resize
 from bridges.kernels.views import View, views
 from tests.bridges.kernel_bench import check_kernel, target_for

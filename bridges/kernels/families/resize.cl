@@ -5,10 +5,17 @@
  * param antialias: bool = true   whether the filter widens as the picture shrinks
  * param siting: str = left in {left, centre}   where chroma lies between the columns of luma
  * kind resize
+ */
+/* polyphase: makes the picture another size by tables of 64 phases of 12 coefficients.
+ * param width: int = 0 in [0, 65535]   columns of the result; 0 keeps the shape
+ * param height: int = 0 in [0, 65535]   rows of the result; 0 keeps the shape
+ * param coefficients: str = auto   auto, bilinear, bicubic, lanczos or a file; see polyphase.py
+ * param siting: str = left in {left, centre}   where chroma lies between the columns of luma
+ * kind resize
  *
- * Columns are weighted first, into a row of sums that is kept near; then those of the row. Every
- * group makes a stretch of an output row, in runs; of rows of groups, CUDA has no more than 65535.
- * Compiled with
+ * For both, columns are weighted first, into a row of sums that is kept near; then those of the row.
+ * Every group makes a stretch of an output row, in runs; of rows of groups, CUDA has no more than
+ * 65535. Compiled with
  *
  *   HALVES                1 where all is the mean of two by two bytes, alone in a plane; or
  *                         what samples.h takes, and

@@ -9,9 +9,11 @@ import numpy as np
 
 from bridges.errors import KernelError
 from bridges.frame import FrameInfo
+from bridges.kernels.families.axis import Axis, Weights
 from bridges.kernels.families.defaults import check_form, in_place, written
+from bridges.kernels.families.polyphase import sums_note
 from bridges.kernels.families.samples import samples_source, shared_macros, spare_columns
-from bridges.kernels.families.scaling import Axis, Scaling, Weights, scaling
+from bridges.kernels.families.scaling import Scaling, scaling
 from bridges.kernels.launch import Launch, Plane, Table
 from bridges.kernels.recipe import Planes
 from bridges.kernels.views import View, views
@@ -27,17 +29,18 @@ def columns(view: View, info: FrameInfo) -> int:
     return view.size(info.width, info.height)[0] + spare_columns(info.format, view, info.width)
 
 
-def output(_kernel: "Kernel", info: FrameInfo, /, **values: Any) -> FrameInfo:
+def output(kernel: "Kernel", info: FrameInfo, /, **values: Any) -> FrameInfo:
     """Return the picture of the new size; everything else stays.
 
     Raises
     ------
     KernelError
-        Neither width nor height is given, or the samples of an output are too many.
+        Neither width nor height is given, the samples of an output are too many, or a file of
+        coefficients is none.
     """
     width, height = values["width"], values["height"]
     if not width and not height:
-        raise KernelError("resize needs a width, a height or both: width=1280")
+        raise KernelError(f"{kernel.name} needs a width, a height or both: width=1280")
     # The other side, rounded half up, and at least one.
     width = width or max(1, (2 * height * info.width + info.height) // (2 * info.height))
     height = height or max(1, (2 * width * info.height + info.width) // (2 * info.width))
@@ -55,10 +58,13 @@ def aspect(
 
 
 def note(_kernel: "Kernel", info: FrameInfo, /, **values: Any) -> str:
-    """Return where chroma is taken to lie; nothing where it lies on luma."""
-    if not any(view.log2_width for view in views(info.format)):
-        return ""
-    return f"chroma sited {values['siting']} (assumed)"
+    """Return where chroma is taken to lie, if not on luma, and what coefficients add up to."""
+    said = []
+    if any(view.log2_width for view in views(info.format)):
+        said.append(f"chroma sited {values['siting']} (assumed)")
+    if "coefficients" in values:
+        said.append(sums_note(values["coefficients"]))
+    return "; ".join(filter(None, said))
 
 
 def launches(
@@ -116,7 +122,7 @@ def _halve(kernel: "Kernel", view: View, target: FrameInfo) -> Launch:
     count, rows = view.size(target.width, target.height)
     return Launch(
         source=samples_source(kernel),
-        entry=f"{kernel.name}_halves",
+        entry="resize_halves",
         arguments=(
             Plane("target", view.plane),
             Plane("source", view.plane),
@@ -161,7 +167,7 @@ def _weigh(
     down_rows, down_weights = _passes(numbers.down, down, rows, rows_in, passes)
     return Launch(
         source=samples_source(kernel),
-        entry=kernel.name,
+        entry="resize",
         arguments=(
             Plane("target", view.plane),
             Plane("source", view.plane),
@@ -269,7 +275,7 @@ def compute(
     /,
     **values: Any,
 ) -> None:
-    """Fill all planes by the reference.
+    """Fill all planes by the reference of the kernel's name.
 
     Raises
     ------
@@ -279,6 +285,6 @@ def compute(
     from bridges.kernels import reference
 
     check_form(kernel, source, target)
-    made = reference.resize(planes, source, target, **values)
+    made = getattr(reference, kernel.name)(planes, source, target, **values)
     for plane, samples in zip(out, made, strict=True):
         plane[...] = samples

@@ -8,7 +8,7 @@ from bridges.kernels.reference.geometry import crop, flip, pad, rotate, transpos
 from bridges.kernels.reference.gray import rgb_to_grayscale
 from bridges.kernels.reference.lut import lut
 from bridges.kernels.reference.overlay import overlay
-from bridges.kernels.reference.resize import resize
+from bridges.kernels.reference.resize import polyphase, resize
 from bridges.kernels.reference.sobel import sobel
 from bridges.kernels.reference.statistics import histogram, statistics
 from bridges.kernels.reference.tone_map import tone_map
@@ -26,6 +26,7 @@ __all__ = [
     "lut",
     "overlay",
     "pad",
+    "polyphase",
     "resize",
     "rgb_to_grayscale",
     "rotate",

@@ -1,4 +1,4 @@
-"""resize: codes weighted along columns, then along rows."""
+"""resize and polyphase: codes weighted along columns, then along rows."""
 
 from typing import Any
 
@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.frame import FrameInfo
+from bridges.kernels.families.axis import Axis
 from bridges.kernels.families.resize import columns
-from bridges.kernels.families.scaling import Axis, scaling
+from bridges.kernels.families.scaling import scaling
 from bridges.kernels.recipe import Planes
 from bridges.kernels.reference.codes import load_codes, store_codes
 from bridges.kernels.views import views
 
-__all__ = ["resize"]
+__all__ = ["polyphase", "resize"]
 
 
 def resize(
@@ -47,6 +48,17 @@ def resize(
         found = _weighted(turned, numbers.across, columns(view, target), fraction, fraction + kept)
         store_codes(made, target, view, np.clip(found.transpose(1, 0, 2), 0, highest))
     return made
+
+
+def polyphase(
+    planes: Planes, source: FrameInfo, target: FrameInfo, /, **values: Any
+) -> list[npt.NDArray[Any]]:
+    """Return a picture in another size, weighted by tables of 64 phases of 12 taps.
+
+    Parameters and what is returned are those of `resize`, but for ``**values``: ``coefficients``
+    and ``siting``; see `bridges.kernels.families.polyphase`.
+    """
+    return resize(planes, source, target, **values)
 
 
 def _weighted(
