@@ -245,8 +245,8 @@ def _is_same(source: str, target: str) -> bool:
 
 def _run(job: "Job", shown: "TextProgress | JsonProgress", verbose: bool) -> None:
     import transcode
-    from transcode.errors import OutputError
     from bridges.backends.ffmpeg_log import show_warnings
+    from transcode.errors import OutputError
 
     try:
         with shown:

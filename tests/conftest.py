@@ -1,6 +1,8 @@
 """What every test can use."""
 
 import gc
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,24 @@ import pytest
 from bridges.backends.opencl import probe
 from tests.assets.clips import Library, library
 from tests.helpers.require import require
+
+_TICK_SECONDS = 0.2
+
+
+def pytest_configure() -> None:
+    """Have a thread wake now and then, for as long as the tests run.
+
+    Before version 2.41 glibc can lose the wake-up of a thread that waits on a condition variable
+    (its bug 25847). A thread of CPython that handed on the interpreter's lock waits on one without
+    a time limit: where all others sleep, it waits for ever; any thread that takes the lock sets it
+    going again.
+    """
+    threading.Thread(target=_tick, name="tick", daemon=True).start()
+
+
+def _tick() -> None:
+    while True:
+        time.sleep(_TICK_SECONDS)
 
 
 def pytest_collection_finish() -> None:

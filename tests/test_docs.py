@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import av
 import pytest
 from av.video.frame import VideoFrame
 from click.testing import CliRunner
 
+import xma_plugins
 from bridges import Frame
 from bridges.backends.cpu import CPUContext
-from bridges.backends.opencl import probe
+from bridges.backends.opencl import OpenCLContext, probe
 from bridges.kernels import check, get, load, names
 from tests.bridges.picture import frame_info
 from tests.helpers.require import require
+from tests.xma_plugins import noop
+from tests.xma_plugins.xclbin import COPY, write
 from transcode import probe as probe_clip
+from xma_plugins import Device
+from xma_plugins.drivers.opencl import OpenCLDriver
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "samples" / "media" / "bigbuckbunny.mp4"
@@ -110,6 +119,96 @@ def test_the_guide_lists_all_kernels():
 def test_the_sample_s_first_kernel_is_the_guide_s(own_kernel):
     sample = (ROOT / "samples" / "own_kernels.cl").read_text()
     assert sample.startswith(Path("my.cl").read_text())
+
+
+@pytest.fixture
+def guide_to_xma(tmp_path, monkeypatch, own_kernel):
+    """The names that the guide's examples share, with its files in the working folder."""
+    (plugin,) = blocks("docs/xma.md", "python plugin")
+    Path("negative.py").write_text(plugin)
+    (jobs,) = blocks("docs/xma.md", "yaml")
+    Path("jobs.yaml").write_text(jobs)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return {"__name__": "guide"}
+
+
+@pytest.mark.usefixtures("_opencl")
+def test_the_guide_to_xma(guide_to_xma, capsys):
+    examples = blocks("docs/xma.md")
+    assert len(examples) == 9
+    said = []
+    for example in examples:
+        exec(example, guide_to_xma)
+        said.append(capsys.readouterr().out)
+    for stream, size in (("ten.h264", (320, 180)), ("small.h264", (640, 360))):
+        with av.open(stream) as container:
+            pictures = list(container.decode(video=0))
+        assert len(pictures) == (10 if size == (320, 180) else 12)
+        assert {(picture.width, picture.height) for picture in pictures} == {size}
+    means = [line.split() for line in said[1].splitlines()]
+    assert [number for number, _ in means] == [str(number) for number in range(10)]
+    assert [float(mean) for _, mean in means] == pytest.approx(
+        [_inverted(25 * number) for number in range(10)], abs=1
+    )
+
+
+def _inverted(luma, amount=0.9):
+    """Return what nine tenths of a negative are, for luma in limited range without colour."""
+    signal = min(max((luma - 16) / 219, 0), 1)
+    return 16 + 219 * ((1 - amount) * signal + amount * (1 - signal))
+
+
+@pytest.mark.usefixtures("_opencl")
+def test_the_guide_s_chain_is_carried_over_at_its_ends_alone(guide_to_xma, monkeypatch, capsys):
+    examples = blocks("docs/xma.md")
+    for example in examples[:3]:
+        exec(example, guide_to_xma)
+    context = OpenCLContext.create()
+    # As if it had memory of its own.
+    context.shares_host_memory = False
+    monkeypatch.setattr(xma_plugins, "open_device", lambda _: Device(OpenCLDriver(context)))
+    guide_to_xma["open_device"] = xma_plugins.open_device
+    capsys.readouterr()
+    exec(examples[3], guide_to_xma)
+    sent, fetched = map(int, re.findall(r"\d+", capsys.readouterr().out))
+    # Pictures of 128x96 once, and of 640x360 once, whose rows have multiples of 128 bytes.
+    assert sent == 12 * 128 * 96 * 3 // 2
+    assert 12 * 640 * 360 * 3 // 2 <= fetched <= 12 * (640 * 360 + 2 * 384 * 180)
+
+
+@pytest.mark.usefixtures("_opencl")
+def test_the_guide_to_xma_s_commands(guide_to_xma):
+    lines = "".join(blocks("docs/xma.md", "sh")).splitlines()
+    assert len(lines) == 7
+    for line in lines:
+        program, *words = shlex.split(line, comments=True)
+        assert program == "xtranscode"
+        # A process each: the command that plan is given takes its place.
+        command = [sys.executable, "-c", "from cli.main import main; main()", *words]
+        settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}: {done.stdout} {done.stderr}"
+        if words[0] == "plan":
+            assert "at once   3 of 3 jobs" in done.stdout + done.stderr
+
+
+def test_the_guide_s_cards(tmp_path):
+    noop.needs_noop()
+    noop.build("noop_card.c", tmp_path)
+    noop.build("copy_filter.c", tmp_path, name="libfilter")
+    write(tmp_path / "design.xclbin", COPY)
+    settings = """
+import ctypes
+ctypes.CDLL("./noop_card.so", mode=ctypes.RTLD_GLOBAL)
+ctypes.CDLL("libxrt_coreutil.so.2").xrtIniUintSet(b"Runtime.xma_cpu_mode", 2)
+"""
+    said = [
+        noop.run(example + "print('done')\n", tmp_path, preamble=settings)
+        for example in blocks("docs/xma.md", "python on-cards")
+    ]
+    assert len(said) == 2
+    assert "filter session 1 (native:libfilter.so)\n" in said[0]
+    assert "['copy:copy_1'" in said[1]
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.device import Device
 from xma_plugins.errors import BufferUseError
 from xma_plugins.frames import XmaFrame
+from xma_plugins.load import CommandLoad, relative_loads
 from xma_plugins.properties import FilterProperties, Port
 from xma_plugins.sessions import FilterSession
 
@@ -266,6 +267,11 @@ class KernelStep:
     def bytes_between(self) -> int:
         """Bytes of those that were carried between one kernel and the next."""
         return self._between + (self._rest.bytes_between if self._rest else 0)
+
+    @property
+    def loads(self) -> tuple[CommandLoad, ...]:
+        """How busy each kernel's session kept the device."""
+        return tuple(relative_loads(self._device.scheduler.counts))
 
     @property
     def route(self) -> str:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from transcode.job import VerifyMode
+from xma_plugins.load import CommandLoad
 
 __all__ = ["Report", "StreamSummary", "plain"]
 
@@ -68,6 +69,8 @@ class Report:
     bytes_between : int
         Bytes of those that were carried between one kernel and the next: 0, unless they ran on
         different devices.
+    loads : tuple of CommandLoad
+        How busy each kernel's session kept the device, the busiest first.
     kernel_ms : float or None
         Mean time of one frame in all kernels, in milliseconds.
     stage_seconds : dict of str to float
@@ -90,6 +93,7 @@ class Report:
     route: str
     bytes_copied: int
     bytes_between: int
+    loads: tuple[CommandLoad, ...]
     kernel_ms: float | None
     stage_seconds: dict[str, float]
     verified: VerifyMode

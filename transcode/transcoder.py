@@ -303,6 +303,7 @@ class _Run:
             route=self._route(),
             bytes_copied=self._kernels.bytes_copied if self._kernels else 0,
             bytes_between=self._kernels.bytes_between if self._kernels else 0,
+            loads=self._kernels.loads if self._kernels else (),
             kernel_ms=self._kernel_ms(),
             stage_seconds={**pipeline.stage_seconds, "verify": self._verify_seconds},
             verified=verified,

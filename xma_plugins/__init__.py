@@ -1,5 +1,183 @@
-"""Media accelerator sessions: encoders as objects that take frames and give packets."""
+"""The Media Accelerator: sessions with plugins that decode, scale, filter and encode on devices.
 
+An application makes a session of properties, and sends and receives; a `Status` tells what to do
+next. A *plugin* does the work, on a *device* with memory banks, compute units and buffers. Names
+are those of the Xilinx Media Accelerator, in Python's spelling; docs/xma.md has the whole story.
+Devices of a process are opened by `xma_plugins.process`. Importing this package loads no
+framework, not even NumPy: what needs one is imported when it is first asked for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from xma_plugins.errors import (
+    BufferUseError,
+    ChannelCapacityError,
+    DataError,
+    FilterError,
+    InvalidError,
+    NoChannelError,
+    NoDeviceError,
+    NoKernelError,
+    OrderError,
+    PluginError,
+    XmaError,
+    XmaTimeoutError,
+)
+from xma_plugins.plugin import (
+    XMA_VERSION,
+    AdminPlugin,
+    DecoderPlugin,
+    EncoderPlugin,
+    FilterPlugin,
+    KernelPlugin,
+    Plugin,
+    ScalerPlugin,
+)
+from xma_plugins.properties import (
+    AdminProperties,
+    DecoderProperties,
+    DecoderType,
+    EncoderProperties,
+    EncoderType,
+    FilterProperties,
+    FilterType,
+    FormatType,
+    KernelProperties,
+    Port,
+    Properties,
+    ScalerProperties,
+    ScalerType,
+    SessionType,
+)
+from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status
 
-__all__ = ["Status"]
+if TYPE_CHECKING:
+    from xma_plugins.admission import Reservation, holders, reserve
+    from xma_plugins.buffers import BufferObject, BufferType
+    from xma_plugins.command import CommandState, CuCommand
+    from xma_plugins.compute_unit import ComputeUnit, UnitDescription
+    from xma_plugins.device import Device, DeviceDescription, MemoryBank, Transfers, open_device
+    from xma_plugins.drivers import BankDescription
+    from xma_plugins.frame_pool import FramePool
+    from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame
+    from xma_plugins.host_frames import to_host
+    from xma_plugins.load import CommandLoad
+    from xma_plugins.registers import Planes, RegisterArgument, RegisterMap, lay_out
+    from xma_plugins.registry import find_plugin, plugin_names
+    from xma_plugins.session import Session
+    from xma_plugins.sessions import (
+        AdminSession,
+        DecoderSession,
+        EncoderSession,
+        FilterSession,
+        KernelSession,
+        ScalerSession,
+    )
+
+__all__ = [
+    "XMA_VERSION",
+    "AdminPlugin",
+    "AdminProperties",
+    "AdminSession",
+    "BankDescription",
+    "BufferObject",
+    "BufferRef",
+    "BufferType",
+    "BufferUseError",
+    "ChannelCapacityError",
+    "CommandLoad",
+    "CommandState",
+    "ComputeUnit",
+    "CuCommand",
+    "DataError",
+    "DecoderPlugin",
+    "DecoderProperties",
+    "DecoderSession",
+    "DecoderType",
+    "Device",
+    "DeviceDescription",
+    "EncoderPlugin",
+    "EncoderProperties",
+    "EncoderSession",
+    "EncoderType",
+    "FilterError",
+    "FilterPlugin",
+    "FilterProperties",
+    "FilterSession",
+    "FilterType",
+    "FormatType",
+    "FramePool",
+    "InvalidError",
+    "KernelPlugin",
+    "KernelProperties",
+    "KernelSession",
+    "MemoryBank",
+    "NoChannelError",
+    "NoDeviceError",
+    "NoKernelError",
+    "OrderError",
+    "Planes",
+    "Plugin",
+    "PluginError",
+    "Port",
+    "Properties",
+    "RegisterArgument",
+    "RegisterMap",
+    "Reservation",
+    "ScalerPlugin",
+    "ScalerProperties",
+    "ScalerSession",
+    "ScalerType",
+    "Session",
+    "SessionType",
+    "SideData",
+    "SideDataType",
+    "Status",
+    "Transfers",
+    "UnitDescription",
+    "XmaDataBuffer",
+    "XmaError",
+    "XmaFrame",
+    "XmaTimeoutError",
+    "find_plugin",
+    "holders",
+    "lay_out",
+    "open_device",
+    "plugin_names",
+    "reserve",
+    "to_host",
+]
+
+_LATE = {
+    "admission": "Reservation holders reserve",
+    "buffers": "BufferObject BufferType",
+    "command": "CommandState CuCommand",
+    "compute_unit": "ComputeUnit UnitDescription",
+    "device": "Device DeviceDescription MemoryBank Transfers open_device",
+    "drivers": "BankDescription",
+    "frame_pool": "FramePool",
+    "frames": "BufferRef XmaDataBuffer XmaFrame",
+    "host_frames": "to_host",
+    "load": "CommandLoad",
+    "registers": "Planes RegisterArgument RegisterMap lay_out",
+    "registry": "find_plugin plugin_names",
+    "session": "Session",
+    "sessions": "AdminSession DecoderSession EncoderSession "
+    "FilterSession KernelSession ScalerSession",
+}
+"""Modules that are imported when one of their names is asked for: most of them need NumPy."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATE.items():
+        if name in names.split():
+            found = getattr(importlib.import_module(f"xma_plugins.{module}"), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

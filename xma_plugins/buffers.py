@@ -353,7 +353,14 @@ class BufferObject(Closable):
             self.free()
 
 
-_OWN = {__name__, "bridges.closable", "xma_plugins.device", "xma_plugins.frames"}
+_OWN = {
+    __name__,
+    "bridges.closable",
+    "xma_plugins.device",
+    "xma_plugins.frame_pool",
+    "xma_plugins.frames",
+    "xma_plugins.session",
+}
 """Modules that free buffers for others."""
 
 

@@ -168,6 +168,9 @@ class XmaFrame(Closable):
         is_last_frame: bool = False,
         owner: object = None,
     ) -> None:
+        # The frame has a time of its own; without it, infos of a stream's pictures are equal.
+        if info is not None and (info.pts is not None or info.time_base is not None):
+            info = replace(info, pts=None, time_base=None)
         self.info, self.owner = info, owner
         self._make: Callable[[], Sequence[BufferRef]] | None = None
         self._planes: tuple[BufferRef, ...] = ()
@@ -279,6 +282,11 @@ class XmaFrame(Closable):
         return self._planes
 
     @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        return self._closed
+
+    @property
     def is_dummy(self) -> bool:
         """Whether the frame has no planes; what is received into it gets those of the plugin."""
         return not self._planes and self._make is None
@@ -323,6 +331,8 @@ class XmaFrame(Closable):
         InvalidError
             This frame has planes already.
         """
+        if self._closed:
+            raise BufferUseError("this frame was closed; receive into a new one")
         if not self.is_dummy:
             raise InvalidError("this frame has planes of its own; copy into them")
         if other._closed:
@@ -349,6 +359,11 @@ class XmaFrame(Closable):
             raise InvalidError(f"a frame of {forms[1]} cannot be copied into one of {forms[0]}")
         if {self.buffer_type, other.buffer_type} != {BufferType.HOST}:
             raise InvalidError("frames are copied in host memory; receive into a dummy instead")
+        if self.owner is not None:
+            raise InvalidError(
+                "this frame's samples belong to whoever gave it, who may still read them; receive "
+                "into a dummy, or into a frame of your own"
+            )
         for mine, theirs in zip(self.planes, other.planes, strict=True):
             np.copyto(mine.tensor.handle("array"), theirs.tensor.handle("array"))
         self.describe_as(other)

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from bridges.backends.cpu import CPUContext
 from bridges.edges.countdown import Countdown
 from bridges.tensor import TensorInfo
-from xma_plugins.buffers import BufferType
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import BufferRef, XmaFrame
 
@@ -32,11 +31,11 @@ def to_host(frame: XmaFrame) -> XmaFrame:
     """
     if frame.is_dummy or frame.info is None:
         raise InvalidError("a frame without planes is no picture; receive into it first")
-    if frame.buffer_type is BufferType.HOST:
-        return frame.reference()
-    held = frame.reference()
     # Planes that are the same in all frames lie in host memory as they are.
     on_device = sum(plane.buffer is not None for plane in frame.planes)
+    held = frame.reference()
+    if not on_device:
+        return held
     release = Countdown(on_device, held.close)
     try:
         refs = [_on_host(plane, release) for plane in frame.planes]

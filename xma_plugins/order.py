@@ -116,8 +116,9 @@ class Order:
             self._receive_refusal = (
                 f"{self._receive} returned {status.name}: there is nothing left; send first"
             )
-        # After a FLUSH_AGAIN the end is sent once more; after any other end there is no more to do.
-        over = is_ending and self._sent is not Status.FLUSH_AGAIN and not self._ends_by_send
+        # Once the end was taken there is no more to send; after FLUSH_AGAIN, and where it was
+        # refused, it is sent once more.
+        over = is_ending and self._sent is Status.SUCCESS and not self._ends_by_send
         self._send_refusal = "the end was sent; receive until EOS" if over else ""
 
     def _error(self, call: str, why: str) -> OrderError:

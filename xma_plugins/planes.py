@@ -15,8 +15,10 @@ from xma_plugins.properties import MAX_DIMENSION
 __all__ = ["Planes", "frame_arguments", "frame_values", "lay_out", "read_frame", "read_planes"]
 
 _MAX_PLANES = 4
-_ALIGNMENT = 128
-"""Bytes; where planes of one buffer begin, and rows too. No framework asks for more."""
+_ROW_ALIGNMENT = 128
+_PLANE_ALIGNMENT = 512
+"""Bytes; OpenCL devices with memory of their own address a part of a buffer from such multiples on
+(``CL_DEVICE_MEM_BASE_ADDR_ALIGN``, which is smaller on most)."""
 
 _PICTURE = ("format", "width", "height", "matrix", "range", "primaries", "transfer")
 _FORMATS = tuple(PIXEL_FORMATS.values())
@@ -60,7 +62,7 @@ def _with_stride(layout: TensorInfo, stride: int) -> TensorInfo:
 def lay_out(info: FrameInfo | TensorsInfo, address: int = 0) -> tuple[Planes, int]:
     """Return how planes lie one behind the other in one buffer, and the bytes that it needs.
 
-    Rows and planes begin at multiples of 128 bytes.
+    Rows begin at multiples of 128 bytes, planes at multiples of 512.
 
     Parameters
     ----------
@@ -74,10 +76,10 @@ def lay_out(info: FrameInfo | TensorsInfo, address: int = 0) -> tuple[Planes, in
     for layout in info.planes if isinstance(info, FrameInfo) else info.tensors:
         stride = layout.strides[0]
         if is_picture:
-            stride = -(-stride // _ALIGNMENT) * _ALIGNMENT
+            stride = -(-stride // _ROW_ALIGNMENT) * _ROW_ALIGNMENT
         addresses.append(address + end)
         strides.append(stride)
-        end += -(-stride * layout.shape[0] // _ALIGNMENT) * _ALIGNMENT
+        end += -(-stride * layout.shape[0] // _PLANE_ALIGNMENT) * _PLANE_ALIGNMENT
     return Planes(info, tuple(addresses), tuple(strides)), end
 
 

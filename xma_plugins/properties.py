@@ -23,6 +23,7 @@ __all__ = [
     "MAX_DIMENSION",
     "MAX_NAME",
     "MAX_SCALER_OUTPUTS",
+    "SHARED_FORMATS",
     "AdminProperties",
     "DecoderProperties",
     "DecoderType",
@@ -107,6 +108,9 @@ _PIXEL_FORMATS = {
     FormatType.VCU_NV12: "nv12",
     FormatType.VCU_NV16: "nv16",
 }
+SHARED_FORMATS = tuple(_PIXEL_FORMATS.values())
+"""Pixel formats that the original knows too."""
+
 _FORMAT_TYPES = {name: kind for kind, name in _PIXEL_FORMATS.items()}
 
 

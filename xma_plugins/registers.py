@@ -8,6 +8,7 @@ little-endian.
 """
 
 import functools
+import itertools
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -128,18 +129,22 @@ class RegisterMap(bytes):
         KernelError
             A parameter is missing, has another type or is out of range.
         """
-        arguments = compute_unit.arguments
         given = dict(_expanded(values)) | dict(parameters)
-        _refuse_unknown(compute_unit, given)
+        layout, names, texts = _layout(compute_unit.arguments)
+        if not given.keys() <= set(names):
+            _refuse_unknown(compute_unit, given)
         if compute_unit.kernel is not None:
-            names = {each.name for each in compute_unit.kernel.parameters}
-            given |= compute_unit.kernel.check({n: v for n, v in given.items() if n in names})
-        end = max((each.offset + each.nbytes for each in arguments), default=FIRST_ARGUMENT)
-        content = bytearray(-(-end // 4) * 4)
+            known = {each.name for each in compute_unit.kernel.parameters}
+            given |= compute_unit.kernel.check({n: v for n, v in given.items() if n in known})
+        for each in texts:
+            given[each.name] = _text_bytes(each, given.get(each.name, ""))
+        content = bytearray(max(-(-layout.size // 4) * 4, FIRST_ARGUMENT))
+        try:
+            layout.pack_into(content, 0, *map(given.get, names, itertools.repeat(0)))
+        except struct.error:
+            _refuse_unfit(compute_unit, given)
+            raise
         _put(content, RegisterArgument("channel_id", CHANNEL_IN, "u32"), channel_id)
-        for argument in arguments:
-            if argument.name in given:
-                _put(content, argument, given[argument.name])
         return cls(content)
 
     def unpack(self, arguments: tuple[RegisterArgument, ...]) -> dict[str, Value]:
@@ -200,9 +205,14 @@ def _refuse_unknown(compute_unit: "ComputeUnit", given: Mapping[str, object]) ->
         )
 
 
+def _refuse_unfit(compute_unit: "ComputeUnit", given: Mapping[str, object]) -> None:
+    """Say which value does not fit its register."""
+    content = bytearray(MAX_NBYTES)
+    for argument in compute_unit.arguments:
+        _put(content, argument, given.get(argument.name, 0))
+
+
 def _put(content: bytearray, argument: RegisterArgument, value: Any) -> None:
-    if argument.type == "text":
-        value = _text_bytes(argument, value)
     try:
         _TYPES[argument.type].pack_into(content, argument.offset, value)
     except struct.error as error:

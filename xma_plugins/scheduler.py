@@ -5,7 +5,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from bridges.closable import Closable
 from xma_plugins.command import CommandState, CuCommand
@@ -15,6 +14,7 @@ from xma_plugins.errors import OrderError, XmaTimeoutError
 from xma_plugins.load import CommandCount
 from xma_plugins.registers import RegisterMap
 from xma_plugins.work import FindBuffer, Work
+from xma_plugins.workers import Workers
 
 __all__ = ["CommandState", "CuCommand", "Scheduler", "Seat"]
 
@@ -103,7 +103,7 @@ class Scheduler(Closable):
         self._pid = os.getpid()
         # Where there is a queue, one thread waits for it; the others do the work themselves.
         threads = 1 if driver.is_in_order else max(os.cpu_count() or 1, 2)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="xma_commands")
+        self._workers = Workers(threads, f"commands of device {dev_index}")
 
     def join(
         self,
@@ -180,7 +180,7 @@ class Scheduler(Closable):
         command.event = command.work.start()
         with self._changed:
             self._in_flight.append(command)
-        self._threads.submit(self._end_through, command)
+        self._workers.submit(self._end_through, command)
 
     def _end_through(self, command: CuCommand) -> None:
         """Wait for a command on the device's queue, and end it and all before it."""
@@ -201,13 +201,13 @@ class Scheduler(Closable):
     def _queue(self, seat: Seat, command: CuCommand) -> None:
         """Have one of the host's threads run a command, after those of its session."""
         if seat.ooo:
-            self._threads.submit(self._run, command)
+            self._workers.submit(self._run, command)
             return
         with self._changed:
             seat.queue.append(command)
             is_first = len(seat.queue) == 1
         if is_first:
-            self._threads.submit(self._run_next, seat)
+            self._workers.submit(self._run_next, seat)
 
     def _run_next(self, seat: Seat) -> None:
         self._run(seat.queue[0])
@@ -216,7 +216,7 @@ class Scheduler(Closable):
             there_is_more = bool(seat.queue)
         if there_is_more:
             # Behind what others gave meanwhile.
-            self._threads.submit(self._run_next, seat)
+            self._workers.submit(self._run_next, seat)
 
     def _run(self, command: CuCommand) -> None:
         command.started = time.perf_counter()
@@ -320,4 +320,4 @@ class Scheduler(Closable):
             self._closed = True
         if self._pid == os.getpid():
             self.finish()
-            self._threads.shutdown()
+            self._workers.close()

@@ -99,9 +99,10 @@ class Session(Closable, Generic[P]):
         self.compute_unit: ComputeUnit | None = None
         self._device = device
         self._seat: Seat | None = None
+        self._asked = properties
+        self.plugin: Any = plugin()
         if device is not None or plugin.uses_device or properties.cu_name:
             self._place(properties)
-        self.plugin: Any = plugin()
         try:
             self._call(self.plugin.init, "init")
         except BaseException:
@@ -109,7 +110,7 @@ class Session(Closable, Generic[P]):
             try:
                 self._call(self.plugin.close, "close")
             except XTranscodeError as failure:
-                _log.warning("%s", failure)
+                _log.debug("%s", failure)
             self._tear_down()
             raise
         self._state = "open"
@@ -118,7 +119,7 @@ class Session(Closable, Generic[P]):
     def device(self) -> "Device":
         """Where the session works."""
         if self._device is None:
-            from xma_plugins.initialize import device
+            from xma_plugins.process import device
 
             self._device = device(self.properties.dev_index)
         return self._device
@@ -171,7 +172,8 @@ class Session(Closable, Generic[P]):
             raise OrderError(f"{self.name} chooses its compute unit in init, and never after it")
         if self._seat is not None:
             self._seat.leave()
-        self._place(replace(self.properties, cu_index=-1, cu_name=name))
+        # The bank too is chosen again, unless the application named one.
+        self._place(replace(self._asked, cu_index=-1, cu_name=name))
         assert self.compute_unit is not None
         return self.compute_unit
 
@@ -422,6 +424,8 @@ class Session(Closable, Generic[P]):
 
         Raises
         ------
+        OrderError
+            Another thread is in a call of it; nothing was destroyed.
         BufferUseError
             Buffers of it are still held; they were freed, and their holders cannot use them.
         PluginError
@@ -429,6 +433,10 @@ class Session(Closable, Generic[P]):
         """
         if self._state == "destroyed":
             return
+        if self._turn.locked():
+            raise OrderError(
+                f"destroy of {self.name} was called while another thread is in it; let that end"
+            )
         failure: BaseException | None = None
         try:
             self._call(self.plugin.close, "close")

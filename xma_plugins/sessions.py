@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bridges.frame import FrameInfo
-from xma_plugins.errors import DataError, InvalidError, NoKernelError
+from xma_plugins.errors import BufferUseError, DataError, InvalidError, NoKernelError
 from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.order import Order
 from xma_plugins.properties import (
@@ -63,6 +63,10 @@ class _Stream(Session[P], Generic[P]):
             frame, is_end = _LAST_FRAME, True
         else:
             is_end = False
+            if frame.closed:
+                raise BufferUseError(
+                    f"a frame that was closed was sent to {self.name}; close it behind"
+                )
             if frame.is_dummy:
                 raise InvalidError(
                     f"a frame without planes was sent to {self.name}; send None at the end"
@@ -114,6 +118,7 @@ class _GivesFrames(_Stream[P], Generic[P]):
         into = XmaFrame() if frame is None else frame
         status = self._take(self.plugin.recv_frame, into)
         if status is Status.SUCCESS:
+            into.hand_to("the application")
             return status, into
         return status, None
 
@@ -237,7 +242,11 @@ class ScalerSession(_TakesFrames[ScalerProperties]):
                 f"{self.name} has {len(outputs)} outputs, got {len(into)} frames to receive into"
             )
         status = self._take(self.plugin.recv_frame_list, into)
-        return status, into if status is Status.SUCCESS else []
+        if status is not Status.SUCCESS:
+            return status, []
+        for frame in into:
+            frame.hand_to("the application")
+        return status, into
 
 
 class KernelSession(Session[KernelProperties]):

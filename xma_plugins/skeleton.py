@@ -21,8 +21,8 @@ class PassThrough(FilterPlugin):
 
     def init(self, session: Session[Any]) -> None:
         """Make ready: a plugin may keep what it likes in itself."""
-        self.depth = int(session.params.get("depth", 2))
         self.frames: deque[XmaFrame] = deque()
+        self.depth = int(session.params.get("depth", 2))
         self.is_ending = False
 
     def send_frame(self, session: Session[Any], frame: XmaFrame) -> Status:

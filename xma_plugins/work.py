@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridges.kernels.runtime import Event
     from xma_plugins.buffers import BufferObject
 
-__all__ = ["Work"]
+__all__ = ["FindBuffer", "Work"]
 
 FindBuffer = Callable[[int], "BufferObject"]
 """Returns the buffer that an address is in, or raises `InvalidError`."""

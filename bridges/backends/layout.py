@@ -1,5 +1,7 @@
 """How samples may lie for a kind of memory to take them, and what is said where they do not."""
 
+import functools
+
 from bridges.errors import FormatError
 from bridges.formats import PixelFormat
 from bridges.native.drm import MODIFIER_LINEAR, modifier_name
@@ -73,6 +75,7 @@ def check_plane(framework: str, index: int, given: TensorInfo, dense: TensorInfo
         )
 
 
+@functools.lru_cache(256)
 def plane_layout(
     pixel_format: PixelFormat, index: int, width: int, height: int, pitch: int
 ) -> TensorInfo:

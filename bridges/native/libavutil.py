@@ -133,6 +133,7 @@ _PROTOTYPES: dict[str, Prototype] = {
     "av_frame_copy_props": (c.c_int, [c.c_void_p, c.c_void_p]),
     "av_frame_is_writable": (c.c_int, [c.c_void_p]),
     "av_frame_new_side_data": (c.c_void_p, [c.c_void_p, c.c_int, c.c_size_t]),
+    "av_frame_ref": (c.c_int, [c.c_void_p, c.c_void_p]),
     "av_frame_remove_side_data": (None, [c.c_void_p, c.c_int]),
     "av_frame_unref": (None, [c.c_void_p]),
     "av_get_pix_fmt": (c.c_int, [c.c_char_p]),

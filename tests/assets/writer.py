@@ -19,6 +19,7 @@ from av.codec.context import Flags as CodecFlags
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from bridges.backends.ffmpeg_scheduling import kept_scheduling
 from tests.assets import barcode
 from tests.assets.picture import to_frame
 from tests.assets.truth import (
@@ -29,7 +30,6 @@ from tests.assets.truth import (
     SubtitleTrack,
     VideoTrack,
 )
-from bridges.backends.ffmpeg_scheduling import kept_scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

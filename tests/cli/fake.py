@@ -59,6 +59,7 @@ def events(job):
         route=route,
         bytes_copied=0,
         bytes_between=0,
+        loads=(),
         kernel_ms=0.21,
         stage_seconds={"decode": 0.2, "encode": 0.5},
         verified="fast",

@@ -216,6 +216,12 @@ class TakesNothing(_Counts):
         return super().send_data(session, data)[0], 0
 
 
+@breaks(Rule.STATUS)
+class ForgetsHowMany(_Counts):
+    def send_data(self, session, data):
+        return super().send_data(session, data)[0]
+
+
 @breaks(Rule.END)
 class FlushesWithoutEnd(PassThrough):
     def send_frame(self, session, frame):

@@ -178,6 +178,23 @@ def test_half_rate_has_every_second_picture(device: Device):
         close(made)
 
 
+def test_half_rate_keeps_count_of_pictures_that_wait(cpu: Device):
+    frames = [frame_of(picture_info("nv12", 16, 16), seed, seed) for seed in range(4)]
+    with session_of(cpu, ((8, 8),), half=(0,), depth=1, pool=1) as session:
+        assert session.send_frame(frames[0]) is Status.SUCCESS
+        _, held = session.recv_frame_list()
+        assert session.send_frame(frames[1]) is Status.SEND_MORE_DATA
+        assert session.send_frame(frames[2]) is Status.SUCCESS
+        assert session.recv_frame_list()[0] is Status.TRY_AGAIN
+        held[0].close()
+        assert session.send_frame(frames[3]) is Status.SEND_MORE_DATA
+        assert session.send_frame(None) is Status.FLUSH_AGAIN
+        _, last = session.recv_frame_list()
+        assert last[0].pts == 2
+        assert session.send_frame(None) is Status.EOS
+        last[0].close()
+
+
 def test_sessions_hand_over_without_a_byte(device: Device):
     info = picture_info("nv12", 127, 35)
     frames = [frame_of(info, seed) for seed in range(2)]
@@ -278,11 +295,9 @@ def test_side_data_of_another_size_is_left_behind(cpu: Device):
 
 def test_a_pool_that_is_held_is_told_of(cpu: Device):
     frames = [frame_of(picture_info("nv12", 16, 16), seed) for seed in range(2)]
-    session = session_of(cpu, ((8, 8), (4, 4)), depth=1, pool=1, timeout=0.05)
+    session = session_of(cpu, ((8, 8),), depth=1, pool=1, timeout=0.05)
     assert session.send_frame(frames[0]) is Status.SUCCESS
     _, held = session.recv_frame_list()
-    # One of the two is not enough.
-    held[1].close()
     assert session.send_frame(frames[1]) is Status.SUCCESS
     assert session.recv_frame_list()[0] is Status.TRY_AGAIN
     assert session.send_frame(None) is Status.FLUSH_AGAIN

@@ -135,9 +135,9 @@ def test_the_bytes_are_where_they_are_said_to_be():
 
 def test_planes_are_laid_out_behind_each_other():
     planes, nbytes = lay_out(picture_info("yuv420p", (65, 3)), 0x4000)
-    assert planes.addresses == (0x4000, 0x4000 + 384, 0x4000 + 640)
+    assert planes.addresses == (0x4000, 0x4200, 0x4400)
     assert planes.strides == (128, 128, 128)
-    assert nbytes == 896
+    assert nbytes == 0x600
 
 
 @pytest.mark.parametrize("size", [0, 20, 26, 4096, 5000])
@@ -215,13 +215,13 @@ def _poke(registers: bytes, unit: ComputeUnit, **values: int) -> bytes:
         ({"target_width": 12}, FormatError, "makes"),
     ],
 )
-def test_wrong_registers_end_a_command_in_error(device, values, error, text):
-    unit = device.compute_unit(name="resize")
+def test_wrong_registers_end_a_command_in_error(host, values, error, text):
+    unit = host.compute_unit(name="resize")
     info = picture_info("rgb24")
-    with placed(device, info) as (_, source), placed(device, info) as (_, target):
+    with placed(host, info) as (_, source), placed(host, info) as (_, target):
         registers = unit.pack(source=source, target=target, width=45)
         registers = _poke(registers, unit, **values)
-        command = run_command(device, unit, registers)
+        command = run_command(host, unit, registers)
         assert command.state is CommandState.ERROR
         with pytest.raises(error, match=text):
             raise command.error

@@ -1,5 +1,6 @@
 """Commands: their order, their states, waiting for them, and the load that they are."""
 
+import gc
 import threading
 import time
 from dataclasses import dataclass, field
@@ -176,9 +177,7 @@ def test_a_wait_has_a_limit(is_in_order):
         assert not command.wait(0.1)
         assert bench.seat.wait_any([command], 0.01) is None
         assert time.thread_time() - before < 0.05
-        with pytest.raises(
-            XmaTimeoutError, match=r"of filter session 1 are not done after 0\.01 s"
-        ):
+        with pytest.raises(XmaTimeoutError, match="of filter session 1 are not done after"):
             bench.device.scheduler.finish(0.01)
 
 
@@ -302,7 +301,7 @@ def test_sessions_of_many_threads_share_a_device(device):
     (expected,) = computed(unit.kernel, INFO, picture, [])
 
     def session(number):
-        for turn in range(10):
+        for turn in range(6):
             seat = device.scheduler.join(f"session {number}.{turn}", unit, ooo=turn % 2 == 1)
             with (
                 placed(device, INFO, picture) as (_, source),
@@ -325,7 +324,7 @@ def test_sessions_of_many_threads_share_a_device(device):
     assert device.buffers == ()
     assert all(bank.used == 0 for bank in device.banks)
     counts = [each for each in device.scheduler.counts if each.session.startswith("session ")]
-    assert sum(each.commands for each in counts) == 33 * 30
+    assert sum(each.commands for each in counts) == 33 * 18
     device.scheduler.finish(0)
 
 
@@ -344,3 +343,28 @@ def test_pictures_of_every_size_go_in_order_through_one_session(device):
             out.read()
             np.testing.assert_array_equal(views(out, target)[0], noise(info)[0])
     seat.leave()
+
+
+def test_threads_end_with_their_device():
+    def ours():
+        return [each for each in threading.enumerate() if each.name == "commands of device 77"]
+
+    for forgotten in (False, True):
+        device = Device(HostDriver(), 77, compute_units=["invert"])
+        unit = device.compute_unit(0)
+        seat = device.scheduler.join("one", unit)
+        commands = [seat.submit(unit, unit.pack()) for _ in range(3)]
+        with placed(device, INFO) as (buffer, planes):
+            commands += [seat.submit(unit, unit.pack(source=planes, target=planes))]
+            assert commands[-1].wait()
+            assert buffer.size
+        assert ours()
+        seat.leave()
+        if not forgotten:
+            device.close()
+            assert not ours()
+        del device, unit, seat, commands, buffer
+    gc.collect()
+    for thread in ours():
+        thread.join(20)
+    assert not ours()

@@ -12,7 +12,16 @@ from bridges.kernels.families.samples import shape_channels
 from bridges.kernels.recipe import Planes
 from bridges.kernels.views import views
 
-__all__ = ["BLOCK", "STEP", "difference", "histogram_distance", "luma", "qp_map", "shrunk"]
+__all__ = [
+    "BLOCK",
+    "STEP",
+    "Samples",
+    "difference",
+    "histogram_distance",
+    "luma",
+    "qp_map",
+    "shrunk",
+]
 
 STEP = 4
 """Pixels of a picture along a side of one of a small picture."""
@@ -25,6 +34,7 @@ _LARGEST = 10
 """Steps of the quantiser that a block is moved by, at most."""
 
 Samples = npt.NDArray[np.float32]
+"""Of a small picture, from 0 to 255."""
 
 
 def luma(planes: Planes, info: FrameInfo) -> Samples:

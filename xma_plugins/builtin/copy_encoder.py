@@ -119,10 +119,14 @@ class CopyEncoder(EncoderPlugin):
         """Give data in a buffer, which comes back when its receiver closes it."""
         free = self._free.setdefault(samples.nbytes, deque())
         buffer = free.popleft() if free else session.buffer_alloc(samples.nbytes)
-        assert buffer.data is not None
-        buffer.data[:] = samples
-        session.buffer_write(buffer, samples.nbytes)
-        data.attach(buffer, on_last=lambda: free.append(buffer))
+        try:
+            assert buffer.data is not None
+            buffer.data[:] = samples
+            session.buffer_write(buffer, samples.nbytes)
+            data.attach(buffer, on_last=lambda: free.append(buffer))
+        except BaseException:
+            free.append(buffer)
+            raise
 
     def close(self, session: EncoderSession) -> None:
         """Wait for what is under way, and let go of it."""

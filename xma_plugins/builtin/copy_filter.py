@@ -40,7 +40,8 @@ class CopyFilter(FilterPlugin):
     """Copies each picture by a compute unit, in any pixel format.
 
     Pictures in buffers of the session's device are read where they are, others are written to it
-    once, unless it works in host memory.
+    once, unless it works in host memory. The sample of packed 4:2:2 beside an odd last column,
+    which says nothing, repeats that column's.
 
     Its ``params``:
 

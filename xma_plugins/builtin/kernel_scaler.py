@@ -1,10 +1,10 @@
 """A scaler of one to eight outputs, by the kernels ``resize`` and ``polyphase``."""
 
 import tempfile
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridges.errors import KernelError
 from bridges.formats import PixelFormat
@@ -24,6 +24,9 @@ from xma_plugins.session import Session
 from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["KernelScaler"]
 
@@ -86,9 +89,11 @@ class KernelScaler(ScalerPlugin):
         self._kernel = get("polyphase" if self._is_polyphase else "resize")
         self._tables = _tables(session)
         self._unit = take_unit(session, self._kernel)
-        self._count = 0
+        self._taken = 0
+        self._numbers: deque[int] = deque()
         self._ready: dict[FrameInfo, list[_Step]] = {}
-        capacity = given.pool * max(_times(self._outputs))
+        # Outputs of one size share a pool.
+        capacity = given.pool * len(self._outputs)
         self._results = Results(session, capacity, device_only=given.zerocopy)
         self._uploads = Uploads(session, given.depth + 2)
         self._flow = Flow(session, self._start, depth=given.depth, timeout=given.timeout)
@@ -113,10 +118,16 @@ class KernelScaler(ScalerPlugin):
             return Status.EOS if self._flow.is_ended else Status.FLUSH_AGAIN
         assert frame.info is not None
         check_port(session, session.properties.input, frame.info, "is sent")
-        if not any(self._is_due(output) for output in self._outputs):
-            self._count += 1
-            return Status.SEND_MORE_DATA
-        return self._flow.send(frame)
+        self._plan(timeless(frame.info))
+        status = Status.SEND_MORE_DATA
+        if any(_is_due(output, self._taken) for output in self._outputs):
+            self._numbers.append(self._taken)
+            status = self._flow.send(frame)
+        if status is Status.TRY_AGAIN:
+            self._numbers.pop()
+        else:
+            self._taken += 1
+        return status
 
     def recv_frame_list(self, session: ScalerSession, frames: list[XmaFrame]) -> Status:
         """Give the oldest picture in all sizes; see `ScalerPlugin.recv_frame_list`.
@@ -146,9 +157,6 @@ class KernelScaler(ScalerPlugin):
             self._uploads.close()
         if self._folder is not None:
             self._folder.cleanup()
-
-    def _is_due(self, output: Port) -> bool:
-        return not (output.is_half_rate and self._count % 2)
 
     def _plan(self, info: FrameInfo) -> list[_Step]:
         """Return form, parent and parameters of each output, for pictures of one form."""
@@ -194,20 +202,22 @@ class KernelScaler(ScalerPlugin):
 
     def _start(self, frame: XmaFrame, timeout: float) -> Work | None:
         assert frame.info is not None
-        plan = self._plan(timeless(frame.info))
+        plan, number = self._plan(timeless(frame.info)), self._numbers[0]
         work = Work()
         try:
             for output, step in zip(self._outputs, plan, strict=True):
-                target = self._results.acquire(step.form, timeout) if self._is_due(output) else None
-                if target is None and self._is_due(output):
-                    work.drop()
-                    return None
+                target = None
+                if _is_due(output, number):
+                    target = self._results.acquire(step.form, timeout)
+                    if target is None:
+                        work.drop()
+                        return None
                 work.made.append(target)
             self._submit(work, frame, plan)
         except BaseException:
             work.drop()
             raise
-        self._count += 1
+        self._numbers.popleft()
         return work
 
     def _submit(self, work: Work, frame: XmaFrame, plan: list[_Step]) -> None:
@@ -235,10 +245,9 @@ class KernelScaler(ScalerPlugin):
             work.commands.append(self._session.schedule_cu_cmd(registers))
 
 
-def _times(outputs: Sequence[Port]) -> list[int]:
-    """Return how many outputs share each output's size."""
-    sizes = [(output.width, output.height) for output in outputs]
-    return [sizes.count(size) for size in sizes]
+def _is_due(output: Port, number: int) -> bool:
+    """Whether an output has the picture of this number, from 0."""
+    return not (output.is_half_rate and number % 2)
 
 
 def _size(output: Port, info: FrameInfo) -> tuple[int, int]:

@@ -6,24 +6,30 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import av
+import numpy as np
 from av.codec.codec import Codec
 from av.codec.context import CodecContext
 from av.codec.hwaccel import HWAccel
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
+from bridges.backends.ffmpeg_log import captured_log
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import Colour, ColourRange, FrameInfo, Matrix
+from xma_plugins.buffers import BufferType
 from xma_plugins.builtin.libav_frame import from_av
-from xma_plugins.errors import DataError, InvalidError
+from xma_plugins.builtin.params import read_params
+from xma_plugins.errors import DataError, InvalidError, XmaTimeoutError
 from xma_plugins.plugin import DecoderPlugin
 from xma_plugins.properties import DecoderProperties, DecoderType
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+    from types import SimpleNamespace
+
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
     from xma_plugins.frames import XmaDataBuffer, XmaFrame
     from xma_plugins.session import Session
@@ -42,23 +48,29 @@ _CODECS = {
 class LibavDecoder(DecoderPlugin):
     """Decodes with any video decoder of FFmpeg.
 
-    Parameters of the session:
+    Its ``params``:
 
-    ``stream``
-        An ``av.VideoStream`` of an opened container, whose decoder is used as it is set up.
-    ``codec``
-        Where there is no stream, the name of a decoder; by default the session's ``type`` tells.
-    ``extradata``
-        What containers keep of a stream beside its packets; bytes.
-    ``threads``
-        Of the decoder; 0 for its own choice, which is the default.
-    ``hwaccel``
-        A kind of hardware that decodes, such as ``"cuda"``; it does not fall back on software.
-    ``zerocopy``
-        Whether pictures are given in device-only buffers of the session's device; otherwise they
-        stay where the decoder put them.
+    ============== =========================================================================
+    ``stream``     an ``av.VideoStream`` of an opened container, whose decoder is used as it
+                   is set up
+    ``codec``      where there is no stream, the name of a decoder; by default the session's
+                   ``type`` tells
+    ``extradata``  what containers keep of a stream beside its packets; bytes
+    ``time_base``  of ``pts``, in seconds a unit, where data is bytes; a fraction
+    ``threads``    of the decoder; 0 for its own choice, which is the default
+    ``hwaccel``    a kind of hardware that decodes, such as ``"cuda"``, and never falls back
+                   on software; its pictures are fetched to the host
+    ``zerocopy``   whether pictures are given in device-only buffers of the session's device
+                   (false); otherwise they stay in host memory, where the decoder put them
+    ``pool``       pictures that are held in such buffers at most, on a device that does not
+                   work in host memory (16)
+    ``timeout``    seconds to wait for one of them that is held (10)
+    ============== =========================================================================
 
-    Data is an ``av.Packet``, or bytes that hold one whole coded picture or more.
+    Data is an ``av.Packet``, or bytes that hold one whole coded picture. What is damaged raises
+    `DataError`, and the next packet may be sent. A frame that is received into needs the stream's
+    format and size. The session's ``width`` and ``height`` are for codecs whose data does not tell,
+    such as FFV1.
     """
 
     vendor = "FFmpeg"
@@ -68,12 +80,27 @@ class LibavDecoder(DecoderPlugin):
 
     def init(self, session: Session[DecoderProperties]) -> None:
         """Open the decoder."""
-        self._context = _context(session)
         self._ready: deque[VideoFrame] = deque()
         self._is_flushed = False
+        self._clock: Fraction | None = None
         self._to_device: Uploads | None = None
-        if session.params.get("zerocopy"):
-            self._to_device = Uploads(session)
+        self._given = given = read_params(
+            session,
+            stream=None,
+            codec="",
+            extradata=None,
+            time_base=None,
+            threads=0,
+            hwaccel="",
+            zerocopy=False,
+            pool=16,
+            timeout=10.0,
+        )
+        self._context: VideoCodecContext | None
+        self._context = _opened(session, given) if given.stream is None else _used(session, given)
+        self._rate = session.properties.frame_rate or getattr(given.stream, "average_rate", None)
+        if given.zerocopy:
+            self._to_device = Uploads(session, given.pool)
 
     def send_data(
         self, session: Session[DecoderProperties], data: XmaDataBuffer
@@ -86,21 +113,38 @@ class LibavDecoder(DecoderPlugin):
             return Status.SUCCESS, 0
         packet = data.data
         if not isinstance(packet, Packet):
-            packet = Packet(bytes(packet))
+            packet = Packet(_bytes_of(data))
             packet.pts = data.pts
+            if self._given.time_base is not None:
+                packet.time_base = self._given.time_base
+        if not packet.size:
+            # To FFmpeg it would be the end.
+            raise DataError(f"{session.name} was sent data of no bytes; send None at the end")
         self._decode(packet)
         return (Status.SUCCESS if self._ready else Status.SEND_MORE_DATA), packet.size
 
     def _decode(self, packet: Packet[Any] | None) -> None:
+        context = self._context
+        assert context is not None
+        if packet is not None:
+            self._clock = packet.time_base or self._clock
         try:
-            self._ready.extend(self._context.decode(packet))
+            pictures = context.decode(packet)
         except av.FFmpegError as error:
-            raise DataError(f"{self._context.name} cannot decode a packet: {error}") from error
+            raise DataError(f"{context.name} cannot decode a packet: {error}") from error
+        for picture in pictures:
+            # Those that come at the end come without a packet.
+            if picture.time_base is None and self._clock is not None:
+                picture.time_base = self._clock
+        self._ready.extend(pictures)
 
     def get_properties(self, session: Session[DecoderProperties]) -> FrameInfo | None:
         """Return what the stream says; None before a picture's head was read."""
         context = self._context
-        pixels = PIXEL_FORMATS.get(context.pix_fmt or "")
+        assert context is not None
+        in_software = context.sw_format
+        known = (context.pix_fmt, None if in_software is None else in_software.name)
+        pixels = next((PIXEL_FORMATS[name] for name in known if name in PIXEL_FORMATS), None)
         if pixels is None or not context.width:
             return None
         colour = Colour(
@@ -115,49 +159,125 @@ class LibavDecoder(DecoderPlugin):
         """Give the next picture, in the order in which they are shown."""
         if not self._ready:
             return Status.EOS if self._is_flushed else Status.TRY_AGAIN
-        made = from_av(self._ready[0])
-        if self._to_device is not None:
-            on_device = self._to_device.take(made)
-            if on_device is None:
-                return Status.TRY_AGAIN
-            made = on_device
-        self._ready.popleft()
-        if frame.is_dummy:
-            frame.take(made)
-        else:
-            with made:
+        with from_av(self._ready[0]) as made:
+            made.frame_rate = self._rate
+            if not frame.is_dummy:
                 frame.copy_from(made)
+            elif self._to_device is None:
+                frame.take(made)
+            else:
+                frame.take(self._on_device(session, made))
+        self._ready.popleft()
         return Status.SUCCESS
 
+    def _on_device(self, session: Session[DecoderProperties], made: XmaFrame) -> XmaFrame:
+        assert self._to_device is not None
+        on_device = self._to_device.take(made, self._given.timeout)
+        if on_device is None:
+            raise XmaTimeoutError(
+                f"{session.name} waited {self._given.timeout:g} s for a buffer to write into: all "
+                f"{self._given.pool} are held by those who received them; close some, or ask for "
+                "more by the parameter 'pool'"
+            )
+        return on_device
+
     def close(self, session: Session[DecoderProperties]) -> None:
-        """Let go of the decoder's pictures."""
+        """Let go of the decoder and its pictures."""
         self._ready.clear()
+        if self._context is not None:
+            # A decoder that is freed waits for its threads, with the interpreter's lock; they need
+            # that to let go of packets made of bytes. Here it waits without.
+            self._context.flush_buffers()
+        self._context = None
         if self._to_device is not None:
             self._to_device.close()
 
 
-def _context(session: Session[DecoderProperties]) -> VideoCodecContext:
-    """Return the stream's decoder, or a new one."""
-    properties, params = session.properties, session.params
-    stream: VideoStream | None = params.get("stream")
-    if stream is not None:
-        return stream.codec_context
-    name = params.get("codec") or _CODECS.get(properties.type)
+def _bytes_of(data: XmaDataBuffer) -> bytes:
+    """Return data as bytes; that of a device-only buffer is fetched."""
+    if data.buffer_type is BufferType.DEVICE_ONLY:
+        assert data.buffer is not None
+        fetched = np.empty(data.buffer.size, np.uint8)
+        data.buffer.get(fetched)
+        return fetched.tobytes()
+    try:
+        return bytes(memoryview(data.data))
+    except TypeError as error:
+        raise DataError(f"data is an av.Packet or bytes, got {type(data.data).__name__}") from error
+
+
+def _used(session: Session[DecoderProperties], given: SimpleNamespace) -> VideoCodecContext:
+    """Return a stream's decoder, as it is set up."""
+    said = [name for name in ("codec", "extradata", "threads", "hwaccel") if getattr(given, name)]
+    if said:
+        raise InvalidError(
+            f"{session.name}: the decoder of a stream is used as it is; leave {', '.join(said)} out"
+        )
+    context: VideoCodecContext | None = getattr(given.stream, "codec_context", None)
+    if not isinstance(context, VideoCodecContext):
+        raise InvalidError(f"{session.name} takes an av.VideoStream, got {given.stream!r}")
+    _check_type(session, context.codec)
+    return context
+
+
+def _opened(session: Session[DecoderProperties], given: SimpleNamespace) -> VideoCodecContext:
+    """Return a new decoder."""
+    properties = session.properties
+    name = given.codec or _CODECS.get(properties.type)
     if name is None:
         raise InvalidError(
             f"{session.name} is not told what to decode; give the property type, or a stream or a "
             "codec among params"
         )
-    hardware = params.get("hwaccel")
-    try:
-        accel = HWAccel(hardware, allow_software_fallback=False) if hardware else None
-        context = CodecContext.create(Codec(name, "r"), "r", hwaccel=accel)
-    except (av.FFmpegError, ValueError, RuntimeError) as error:
-        raise InvalidError(f"decoder {name} cannot be opened: {error}") from error
-    if not isinstance(context, VideoCodecContext):
-        raise InvalidError(f"decoder {name} decodes {context.type}, not video")
-    if params.get("extradata"):
-        context.extradata = params["extradata"]
-    context.thread_count = params.get("threads", 0)
+    if name == "av1" and not given.hwaccel:
+        name = "libdav1d"  # FFmpeg's own decoder of that name works in hardware alone.
+    context = _created(session, name, given.hwaccel)
+    _check_type(session, context.codec)
+    if given.extradata is not None:
+        context.extradata = given.extradata
+    # The data of some codecs, such as FFV1, does not tell.
+    context.width, context.height = properties.width, properties.height
+    context.thread_count = given.threads
+    # Decoders of frames at once give each of them later.
     context.thread_type = "SLICE" if properties.intra_only else "AUTO"
+    with captured_log() as log:
+        try:
+            context.open()
+        except (av.FFmpegError, ValueError) as error:
+            raise InvalidError(
+                f"{session.name}: decoder {name} cannot be opened: {log.text or error}"
+            ) from error
     return context
+
+
+def _created(session: Session[DecoderProperties], name: str, hardware: str) -> VideoCodecContext:
+    try:
+        codec = Codec(name, "r")
+    except ValueError as error:
+        version = av.__version__
+        raise InvalidError(f"{session.name}: no decoder {name!r} in PyAV {version}") from error
+    if codec.type != "video":
+        raise InvalidError(f"{session.name}: {name} decodes {codec.type}, not video")
+    accel = HWAccel(hardware, allow_software_fallback=False) if hardware else None
+    with captured_log() as log:
+        try:
+            context = CodecContext.create(codec, "r", hwaccel=accel)
+        except (av.FFmpegError, ValueError, RuntimeError) as error:
+            raise InvalidError(
+                f"{session.name}: no {hardware} hardware to decode {name} with: {log.text or error}"
+            ) from error
+    assert isinstance(context, VideoCodecContext)
+    if hardware and not context.is_hwaccel:
+        raise InvalidError(
+            f"{session.name}: {name} is not decoded in {hardware} hardware; leave hwaccel out"
+        )
+    return context
+
+
+def _check_type(session: Session[DecoderProperties], codec: Codec) -> None:
+    wanted = _CODECS.get(session.properties.type)
+    if wanted not in (None, codec.canonical_name):
+        raise InvalidError(
+            f"{session.name} is of type {session.properties.type.name}, and is to decode "
+            f"{codec.canonical_name}; leave one of the two out"
+        )

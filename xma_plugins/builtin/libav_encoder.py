@@ -2,89 +2,65 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
-from av.codec.codec import Codec
-from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from bridges.backends.ffmpeg_log import captured_log
-from bridges.backends.ffmpeg_scheduling import kept_scheduling
-from xma_plugins.builtin.libav_frame import to_av
+from xma_plugins.builtin.libav_frame import new_reference, to_av
+from xma_plugins.builtin.libav_options import UNSET, open_encoder
 from xma_plugins.builtin.libav_regions import set_regions
+from xma_plugins.builtin.params import read_params
 from xma_plugins.errors import InvalidError, PluginError
 from xma_plugins.plugin import EncoderPlugin
-from xma_plugins.properties import EncoderProperties, EncoderType
 from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
+    from types import SimpleNamespace
+
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from xma_plugins.frames import XmaDataBuffer, XmaFrame
+    from xma_plugins.properties import EncoderProperties
     from xma_plugins.session import Session
 
 __all__ = ["LibavEncoder"]
 
-_CODECS = {
-    EncoderType.H264: "libx264",
-    EncoderType.HEVC: "libx265",
-    EncoderType.VP9: "libvpx-vp9",
-    EncoderType.AV1: "libsvtav1",
-    EncoderType.COPY: "rawvideo",
-    EncoderType.JPEG: "mjpeg",
-}
+_log = logging.getLogger("xma_plugins")
 
-_OPTIONS = {
-    "libx264": {"qp": "qp", "lookahead_depth": "rc-lookahead", "aq_mode": "aq-mode"},
-    "libx265": {"qp": "qp"},
-    "libsvtav1": {"qp": "qp"},
-}
-"""What encoders call properties that libavcodec has no field for."""
-
-_UNSET = {
-    "qp": -1,
-    "min_qp": -1,
-    "lookahead_depth": 0,
-    "aq_mode": 0,
-    "qp_offset_i": 0,
-    "qp_offset_b0": 0,
-    "qp_offset_b1": 0,
-    "qp_offset_b2": 0,
-    "temporal_aq_gain": 0,
-    "spatial_aq_gain": 0,
-    "rc_mode": 0,
-    "idr_interval": 0,
-}
-"""Properties that few encoders know, with the value that asks for nothing."""
-
-_OWN_FIELDS = ("min_qp", "idr_interval")
+_TAKE_REGIONS = ("libx264", "libx265", "libvpx")
+"""Encoders that take regions of interest begin so."""
 
 
 class LibavEncoder(EncoderPlugin):
     """Encodes with any video encoder of FFmpeg.
 
-    Parameters of the session:
+    Its ``params``:
 
-    ``stream``
-        An ``av.VideoStream`` of an output container, whose encoder is used as it was opened; the
-        session's other properties then say nothing.
-    ``codec``
-        Where there is no stream, the name of an encoder; by default the session's ``type`` tells.
-    ``options``
-        A mapping: what else the encoder takes, as FFmpeg calls it.
-    ``threads``
-        Of the encoder; 0 for its own choice, which is the default.
+    ============== =========================================================================
+    ``stream``     an ``av.VideoStream`` of an output container, whose encoder is used as it
+                   was opened; format and size are to be its own, and no more is to be said
+    ``codec``      where there is no stream, the name of an encoder; by default the session's
+                   ``type`` tells
+    ``colour``     what the data is to say of its colour, as a `bridges.frame.Colour`; by
+                   default nothing
+    ``options``    a mapping: what else the encoder takes, as FFmpeg calls it
+    ``threads``    of the encoder; 0 for its own choice, which is the default
+    ============== =========================================================================
 
     Pictures may lie in host memory, which the encoder reads in place, or on a device, from which
-    they are fetched. Coded data is an ``av.Packet``, whose times are in the encoder's time base.
-    QP_MAP side data becomes regions of interest.
+    they are fetched. They need the session's format and size. One without a time comes a frame
+    after the one before; one without a time base counts in that of the session. ``is_idr`` makes a
+    key frame. Coded data is an ``av.Packet``, whose times are in the encoder's time base.
+
+    QP_MAP side data becomes regions of interest, which libx264 and libx265 obey where their
+    adaptive quantisation is on: not with ``qp``, nor at their fastest presets.
     """
 
     vendor = "FFmpeg"
@@ -95,11 +71,15 @@ class LibavEncoder(EncoderPlugin):
     def init(self, session: Session[EncoderProperties]) -> None:
         """Open the encoder."""
         self._ready: deque[Packet[Any]] = deque()
-        self._is_flushed = False
-        stream: VideoStream | None = session.params.get("stream")
-        self._encoder: VideoStream | VideoCodecContext
-        self._encoder = _open(session) if stream is None else stream
-        self._name = (self._encoder if stream is None else stream.codec_context).name
+        self._is_flushed = self._is_told = False
+        self._encoder: VideoStream | VideoCodecContext | None = None
+        given = read_params(session, stream=None, codec="", colour=None, options={}, threads=0)
+        if given.stream is None:
+            self._encoder = self._context = open_encoder(session, given)
+        else:
+            self._encoder, self._context = given.stream, _used(session, given)
+        self._name = self._context.name
+        self._next: int | None = None
 
     def send_frame(self, session: Session[EncoderProperties], frame: XmaFrame) -> Status:
         """Encode a picture."""
@@ -109,16 +89,43 @@ class LibavEncoder(EncoderPlugin):
                 self._encode(None)
             return Status.SUCCESS
         if not frame.do_not_encode:
-            picture = to_av(frame)
-            if frame.is_idr:
-                picture.pict_type = PictureType.I
-            quantisers = frame.side_data(SideDataType.QP_MAP)
-            if quantisers is not None:
-                set_regions(picture, quantisers.buffer)
-            self._encode(picture)
+            self._encode(self._picture(session, frame))
         return Status.SUCCESS if self._ready else Status.SEND_MORE_DATA
 
+    def _picture(self, session: Session[EncoderProperties], frame: XmaFrame) -> VideoFrame:
+        """Return a picture whose times and tags the encoder may change."""
+        picture, context = to_av(frame), self._context
+        names = (context.pix_fmt, context.sw_format and context.sw_format.name)
+        size = picture.width, picture.height
+        if picture.format.name not in names or size != (context.width, context.height):
+            raise InvalidError(
+                f"{session.name} encodes {context.pix_fmt} of {context.width}x{context.height}, "
+                f"and is sent {picture.format.name} of {size[0]}x{size[1]}; scale or convert first"
+            )
+        if picture is frame.owner:
+            picture = new_reference(picture, frame.pts, frame.time_base)
+        # What was decoded says how it was coded before, which an encoder takes for an order.
+        picture.pict_type = PictureType.I if frame.is_idr else PictureType.NONE
+        self._set_time(session, picture)
+        quantisers = frame.side_data(SideDataType.QP_MAP)
+        if quantisers is not None:
+            if not self._is_told and not self._name.startswith(_TAKE_REGIONS):
+                self._is_told = True
+                _log.warning("%s: %s takes no QP_MAP; it does nothing", session.name, self._name)
+            set_regions(picture, quantisers.buffer)
+        return picture
+
+    def _set_time(self, session: Session[EncoderProperties], picture: VideoFrame) -> None:
+        """Put a picture without a time behind the one before."""
+        clock = self._context.time_base
+        if picture.pts is None:
+            picture.pts, picture.time_base = self._next or 0, clock
+        ticks = picture.pts * (picture.time_base or clock) / clock
+        rate = session.properties.frame_rate or self._context.framerate or 1 / clock
+        self._next = round(ticks + 1 / (rate * clock))
+
     def _encode(self, picture: VideoFrame | None) -> None:
+        assert self._encoder is not None
         try:
             self._ready.extend(self._encoder.encode(picture))
         except (av.FFmpegError, ValueError) as error:
@@ -128,76 +135,37 @@ class LibavEncoder(EncoderPlugin):
         """Give the next packet."""
         if not self._ready:
             return Status.EOS if self._is_flushed else Status.TRY_AGAIN
+        if data.buffer is not None:
+            raise InvalidError(f"{session.name} gives packets of the host; receive into a dummy")
         packet = self._ready.popleft()
         data.data, data.pts = packet, packet.pts
         return Status.SUCCESS
 
     def close(self, session: Session[EncoderProperties]) -> None:
-        """Let go of what was not received."""
+        """Let go of the encoder, of the pictures that it holds, and of what was not received."""
         self._ready.clear()
+        self._encoder = None
+        if hasattr(self, "_context"):
+            del self._context
 
 
-def _open(session: Session[EncoderProperties]) -> VideoCodecContext:
-    """Return an opened encoder, as the session's properties have it."""
-    properties, params = session.properties, session.params
-    name = params.get("codec") or _CODECS.get(properties.type)
-    if name is None:
+def _used(session: Session[EncoderProperties], given: SimpleNamespace) -> VideoCodecContext:
+    """Return the encoder of a stream, as it was opened."""
+    context: VideoCodecContext | None = getattr(given.stream, "codec_context", None)
+    if not isinstance(context, VideoCodecContext) or not context.is_encoder:
+        raise InvalidError(f"{session.name} takes an output's av.VideoStream, got {given.stream!r}")
+    properties = session.properties
+    said = [name for name in ("codec", "colour", "options", "threads") if getattr(given, name)]
+    said += [name for name, unset in UNSET.items() if getattr(properties, name) != unset]
+    if said:
         raise InvalidError(
-            f"{session.name} is not told how to encode; give the property type, or a codec or a "
-            "stream among params"
+            f"{session.name}: the encoder of a stream is used as it is; leave {', '.join(said)} out"
         )
-    try:
-        context = CodecContext.create(Codec(name, "w"), "w")
-    except ValueError as error:
-        version = av.__version__
-        raise InvalidError(f"{session.name}: no encoder {name!r} in PyAV {version}") from error
-    if not isinstance(context, VideoCodecContext):
-        raise InvalidError(f"{session.name}: {name} encodes {context.type}, not video")
-    if properties.format is None:
-        raise InvalidError(f"{session.name} is not told the pixel format; give the property format")
-    rate = properties.frame_rate or Fraction(25)
-    context.width, context.height = properties.width, properties.height
-    context.pix_fmt = properties.format.name
-    context.time_base = properties.time_base or 1 / rate
-    context.framerate = rate
-    context.thread_type, context.thread_count = "AUTO", params.get("threads", 0)
-    if properties.bitrate:
-        context.bit_rate = 1000 * properties.bitrate
-    if properties.gop_size:
-        context.gop_size = properties.gop_size
-    if properties.min_qp >= 0:
-        context.qmin = properties.min_qp
-    context.options = {**_options(session, name), **params.get("options", {})}
-    with captured_log() as log, kept_scheduling():
-        try:
-            context.open()
-        except (av.FFmpegError, ValueError, TypeError) as error:
-            raise InvalidError(f"{session.name}: {name} refused: {log.text or error}") from error
-    if context.options:
-        raise InvalidError(f"{session.name}: {name} has no option {', '.join(context.options)}")
+    declared = properties.format and properties.format.name, properties.width, properties.height
+    found = context.pix_fmt, context.width, context.height
+    if declared[1:] != found[1:] or declared[0] not in (None, found[0]):
+        texts = ["{} of {}x{}".format(*form) for form in (declared, found)]
+        raise InvalidError(
+            f"{session.name} is declared to take {texts[0]}, and its stream takes {texts[1]}"
+        )
     return context
-
-
-def _options(session: Session[EncoderProperties], name: str) -> dict[str, str]:
-    """Return the encoder's own options for properties; refuse those that it does not know."""
-    known = _OPTIONS.get(name, {})
-    options = {}
-    for each, unset in _UNSET.items():
-        value = getattr(session.properties, each)
-        if value == unset or each in _OWN_FIELDS:
-            continue
-        if each not in known:
-            raise InvalidError(
-                f"{session.name}: {name} takes no {each}; say it in the encoder's own words, "
-                "among the options of params"
-            )
-        options[known[each]] = str(value)
-    if session.properties.idr_interval:
-        gop = session.properties.gop_size or session.properties.idr_interval
-        if session.properties.idr_interval != gop:
-            raise InvalidError(
-                f"{session.name}: FFmpeg's encoders make every key frame an IDR picture; let "
-                f"idr_interval be gop_size, got {session.properties.idr_interval} and {gop}"
-            )
-        options["g"] = str(gop)
-    return options

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -12,12 +13,13 @@ from bridges.backends.ffmpeg_properties import copy_properties, set_info
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
 from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
+from bridges.native.libavutil import av_error, frame_pointer, library
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import BufferRef, XmaFrame
 from xma_plugins.host_frames import to_host
 from xma_plugins.side_data import SideData, SideDataType
 
-__all__ = ["from_av", "origin", "to_av"]
+__all__ = ["from_av", "new_reference", "origin", "to_av"]
 
 _FFMPEG = FFmpegContext()
 _HOST = CPUContext()
@@ -53,18 +55,22 @@ def origin(frame: XmaFrame) -> VideoFrame | None:
 
 
 def to_av(frame: XmaFrame) -> VideoFrame:
-    """Return a frame as a picture of PyAV.
+    """Return a frame as a picture of PyAV, with the frame's time.
 
-    What came from PyAV goes back as it is. Other memory of the host is lent to FFmpeg, which holds
-    the planes until it is done with them; that of a device is carried to the host first.
+    What came from PyAV goes back as it is, or as another reference where its time was changed.
+    Other memory of the host is lent to FFmpeg, which holds the planes until it is done with them;
+    that of a device is carried to the host first.
 
     Raises
     ------
     InvalidError
         The frame is a dummy.
     """
-    if isinstance(frame.owner, VideoFrame):
-        return frame.owner
+    owner = frame.owner
+    if isinstance(owner, VideoFrame):
+        if (owner.pts, owner.time_base) != (frame.pts, frame.time_base):
+            return new_reference(owner, frame.pts, frame.time_base)
+        return owner
     if frame.info is None or frame.is_dummy:
         raise InvalidError("a frame without planes is no picture; receive into it first")
     on_host = to_host(frame)
@@ -81,3 +87,25 @@ def to_av(frame: XmaFrame) -> VideoFrame:
         copy_properties(source, picture)
     set_info(picture, info)
     return picture
+
+
+def new_reference(picture: VideoFrame, pts: int | None, time_base: Fraction | None) -> VideoFrame:
+    """Return another picture over the same samples, with a time, and tags that are its own.
+
+    Raises
+    ------
+    MemoryError
+        FFmpeg could not allocate it.
+    """
+    # The memory that PyAV takes for samples is given back untouched; without a size it would take
+    # none, but then the picture's planes would have none either.
+    other = VideoFrame(picture.width, picture.height, picture.format.name)
+    pointer = frame_pointer(other)
+    library().av_frame_unref(pointer)
+    code = library().av_frame_ref(pointer, frame_pointer(picture))
+    if code < 0:
+        raise MemoryError(f"av_frame_ref: {av_error(code)}")
+    other.pts = pts
+    if time_base is not None:
+        other.time_base = time_base
+    return other

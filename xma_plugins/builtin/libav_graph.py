@@ -17,6 +17,9 @@ __all__ = ["FilterChain", "Geometry", "changed", "geometry", "parse_chain"]
 Geometry = tuple[int, int, str, int, int, Fraction | None]
 """Width, height, pixel format, matrix, range, and the pixels' aspect."""
 
+_ANY_CLOCK = Fraction(1, 1000000)
+"""Time base of pictures that have none; libavfilter wants one."""
+
 
 def geometry(picture: VideoFrame) -> Geometry:
     """Return what a chain is built for; a picture that differs needs another one."""
@@ -109,7 +112,8 @@ class FilterChain:
         aspect = sample_aspect_ratio(first) or Fraction(0, 1)
         buffer = (
             f"video_size={first.width}x{first.height}:pix_fmt={first.format.name}"
-            f":time_base={first.time_base}:pixel_aspect={aspect.numerator}/{aspect.denominator}"
+            f":time_base={first.time_base or _ANY_CLOCK}"
+            f":pixel_aspect={aspect.numerator}/{aspect.denominator}"
             f":colorspace={first.colorspace}:range={first.color_range}"
         )
         if rate:

@@ -19,6 +19,8 @@ __all__ = ["Results", "planes_of", "timeless"]
 
 def timeless(info: FrameInfo) -> FrameInfo:
     """Return format, size and colour without a time: what pictures of a stream have in common."""
+    if info.pts is None and info.time_base is None:
+        return info
     return replace(info, pts=None, time_base=None)
 
 

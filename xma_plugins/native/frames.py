@@ -20,7 +20,7 @@ from xma_plugins.native.structures import (
     Frame,
     FrameProperties,
 )
-from xma_plugins.properties import FormatType
+from xma_plugins.properties import SHARED_FORMATS, FormatType
 from xma_plugins.side_data import SideDataType
 
 __all__ = [
@@ -70,11 +70,9 @@ def native_format(info: FrameInfo) -> FormatType:
     """
     kind = FormatType.of(info.format)
     if kind is FormatType.NONE:
-        there = ", ".join(
-            each.pixel_format.name for each in FormatType if 0 < each <= FormatType.VCU_NV16
-        )
         raise FormatError(
-            f"compiled XMA plugins know no pixel format {info.format.name}; convert to {there}"
+            f"compiled XMA plugins know no pixel format {info.format.name}; convert to "
+            f"{', '.join(SHARED_FORMATS)}"
         )
     return kind
 
