@@ -70,11 +70,23 @@ def test_importing_loads_no_gpu_library(package):
     assert not [name for name in files if name.startswith(GPU_LIBRARIES) and "-" not in name]
 
 
-@pytest.mark.parametrize("package", ["bridges", "bridges.formats", "bridges.routes"])
-def test_importing_bridges_loads_no_framework(package):
+@pytest.mark.parametrize(
+    "package", ["bridges", "bridges.formats", "bridges.routes", "xma_plugins", "xma_plugins.status"]
+)
+def test_importing_the_lower_layers_loads_no_framework(package):
     modules, files = loaded_by(package)
     assert not {"av", "numpy", "click", "rich"} & {name.partition(".")[0] for name in modules}
     assert not [name for name in files if name.startswith(("libav", "libsw", "libx264"))]
+
+
+def test_what_xma_plugins_offers_late_is_what_its_modules_have():
+    package = importlib.import_module("xma_plugins")
+    for module, names in package._LATE.items():
+        found = importlib.import_module(f"xma_plugins.{module}")
+        assert {name for name in names.split() if name not in found.__all__} == set(), module
+    eager = [name for name in vars(package) if name in package.__all__]
+    late = " ".join(package._LATE.values()).split()
+    assert {*eager, *late} == set(package.__all__)
 
 
 def test_importing_transcode_loads_no_command_line():

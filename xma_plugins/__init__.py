@@ -3,8 +3,8 @@
 An application makes a session of properties, and sends and receives; a `Status` tells what to do
 next. A *plugin* does the work, on a *device* with memory banks, compute units and buffers. Names
 are those of the Xilinx Media Accelerator, in Python's spelling; docs/xma.md has the whole story.
-Devices of a process are opened by `xma_plugins.process`. Importing this package loads no
-framework, not even NumPy: what needs one is imported when it is first asked for.
+Importing this package loads no framework, not even NumPy: what needs one is imported when it is
+first asked for.
 """
 
 import importlib
@@ -64,6 +64,13 @@ if TYPE_CHECKING:
     from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame
     from xma_plugins.host_frames import to_host
     from xma_plugins.load import CommandLoad
+    from xma_plugins.process import (
+        exit,
+        get_default_ddr_index,
+        get_session_cmd_load,
+        initialize,
+        num_devices,
+    )
     from xma_plugins.registers import Planes, RegisterArgument, RegisterMap, lay_out
     from xma_plugins.registry import find_plugin, plugin_names
     from xma_plugins.session import Session
@@ -141,9 +148,14 @@ __all__ = [
     "XmaError",
     "XmaFrame",
     "XmaTimeoutError",
+    "exit",
     "find_plugin",
+    "get_default_ddr_index",
+    "get_session_cmd_load",
     "holders",
+    "initialize",
     "lay_out",
+    "num_devices",
     "open_device",
     "plugin_names",
     "reserve",
@@ -161,6 +173,7 @@ _LATE = {
     "frames": "BufferRef XmaDataBuffer XmaFrame",
     "host_frames": "to_host",
     "load": "CommandLoad",
+    "process": "exit get_default_ddr_index get_session_cmd_load initialize num_devices",
     "registers": "Planes RegisterArgument RegisterMap lay_out",
     "registry": "find_plugin plugin_names",
     "session": "Session",

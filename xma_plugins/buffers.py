@@ -1,9 +1,8 @@
 """Buffers on a device, with a side of them on the host."""
 
-import enum
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from bridges.closable import Closable
 from bridges.tensor import Tensor, TensorInfo
+from xma_plugins.code import Code
 from xma_plugins.errors import BufferUseError, InvalidError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BufferObject", "BufferType"]
 
 
-class BufferType(enum.IntEnum):
+class BufferType(Code):
     """Where the samples of a frame lie; numbered as ``XmaBufferType`` of ``xmabuffers.h``."""
 
     HOST = 1
@@ -64,6 +64,8 @@ class BufferObject(Closable):
         As ``device_only``.
     user_ptr : object
         For whoever uses the buffer.
+    on_free : callable or None
+        Called with the buffer once it was freed, by whomever.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class BufferObject(Closable):
         self.device_only_buffer = device_only
         self.holder = holder
         self.user_ptr: Any = None
+        self.on_free: Callable[[BufferObject], None] | None = None
         self._ref_cnt = 0
         self._freed_at = ""
         self._users = self._commands = 0
@@ -346,6 +349,9 @@ class BufferObject(Closable):
         self._data = None
         self.device.forget(self, self._freed_at)
         self._tensor.close()
+        on_free, self.on_free = self.on_free, None
+        if on_free is not None:
+            on_free(self)
 
     def close(self) -> None:
         """Free the buffer; may be repeated."""

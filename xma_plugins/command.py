@@ -1,10 +1,10 @@
 """Commands to compute units, as whoever gave them sees them."""
 
-import enum
 import itertools
 import time
 from typing import TYPE_CHECKING
 
+from xma_plugins.code import Code
 from xma_plugins.compute_unit import ComputeUnit
 from xma_plugins.load import CommandCount
 
@@ -18,7 +18,7 @@ __all__ = ["CommandState", "CuCommand"]
 _numbers = itertools.count(1)
 
 
-class CommandState(enum.IntEnum):
+class CommandState(Code):
     """What became of a command; numbered as ``XmaCmdState`` of ``xmaplugin.h`` (XRT 2.13)."""
 
     QUEUED = 1

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.closable import Closable
+from bridges.device import DeviceName
 from bridges.kernels.kernel import Kernel, names
 from xma_plugins.bank import Addresses, MemoryBank, Transfers
 from xma_plugins.buffers import BufferObject
@@ -41,16 +43,26 @@ class DeviceDescription:
     Attributes
     ----------
     name : str
-        ``cpu``, ``opencl[:platform[:device]]``, ``sycl[:filter]``, ``cuda[:n]``, ``xrt[:n]``.
+        ``auto``, ``cpu``, ``opencl[:platform[:device]]``, ``sycl[:filter]``, ``cuda[:n]``,
+        ``xrt[:n]``.
     compute_units : sequence of UnitDescription, Kernel or str, optional
         What runs there; by default all kernels of `bridges.kernels`, or what a card has.
     banks : sequence of BankDescription, optional
         How its memory is divided; by default not at all, or as a card has it.
+    xclbin : str or path-like, optional
+        What to load onto an XRT card, which has neither memory banks nor compute units before.
     """
 
     name: str = "opencl"
     compute_units: Sequence[UnitDescription | Kernel | str] | None = None
     banks: Sequence[BankDescription] | None = None
+    xclbin: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.compute_units, str):
+            object.__setattr__(self, "compute_units", (self.compute_units,))
+        if self.xclbin is not None and DeviceName.parse(self.name).kind != "xrt":
+            raise InvalidError(f"an xclbin is for XRT cards, and {self.name} is none")
 
 
 class Device(Closable):
@@ -374,6 +386,11 @@ def open_device(description: DeviceDescription | str, index: int = 0) -> Device:
     made = DeviceDescription(description) if isinstance(description, str) else description
     driver = open_driver(made.name)
     try:
+        if made.xclbin is not None:
+            from xma_plugins.drivers.xrt import XRTDriver
+
+            assert isinstance(driver, XRTDriver)
+            driver.load_xclbin(made.xclbin)
         return Device(driver, index, compute_units=made.compute_units, banks=made.banks)
     except BaseException:
         driver.close()

@@ -253,9 +253,13 @@ class XmaFrame(Closable):
         Raises
         ------
         InvalidError
-            A buffer is too small for its plane.
+            There are more or fewer buffers than planes, or one is too small for its plane.
         """
         layouts = padded_planes(info, strides)
+        if len(buffers) != len(layouts):
+            raise InvalidError(
+                f"{info.format.name} has {len(layouts)} planes, got {len(buffers)} buffers"
+            )
         last = None if on_last is None else Countdown(len(buffers), on_last)
         refs = []
         for buffer, layout in zip(buffers, layouts, strict=True):

@@ -26,19 +26,22 @@ def to_host(frame: XmaFrame) -> XmaFrame:
     ------
     InvalidError
         The frame is a dummy.
+    BufferUseError
+        The frame was closed.
     DeviceError
         The transfer failed.
     """
-    if frame.is_dummy or frame.info is None:
+    planes = frame.planes
+    if not planes:
         raise InvalidError("a frame without planes is no picture; receive into it first")
     # Planes that are the same in all frames lie in host memory as they are.
-    on_device = sum(plane.buffer is not None for plane in frame.planes)
+    on_device = sum(plane.buffer is not None for plane in planes)
     held = frame.reference()
     if not on_device:
         return held
     release = Countdown(on_device, held.close)
     try:
-        refs = [_on_host(plane, release) for plane in frame.planes]
+        refs = [_on_host(plane, release) for plane in planes]
     except BaseException:
         held.close()
         raise

@@ -37,7 +37,7 @@ class Order:
 
     def __init__(self, session: str, send: str, receive: str, *, ends_by_send: bool) -> None:
         self._session, self._send, self._receive = session, send, receive
-        self._ends_by_send = ends_by_send
+        self.ends_by_send = ends_by_send
         self._phase = _Phase.OPEN
         self._may_send: object | None = None
         """What alone may be sent; None for anything."""
@@ -69,7 +69,7 @@ class Order:
     def after_send(self, status: Status, item: object, is_end: bool) -> None:
         """Note what a plugin answered to what was sent."""
         allowed = _AT_END if is_end else _OF_SEND
-        if status not in allowed and not (self._ends_by_send and is_end and status in _ENDS):
+        if status not in allowed and not (self.ends_by_send and is_end and status in _ENDS):
             raise self._broken(self._send, status, "at the end" if is_end else "to a picture")
         self._sent, self._received = status, False
         self._may_send, self._send_refusal, self._receive_refusal = None, "", ""
@@ -118,7 +118,7 @@ class Order:
             )
         # Once the end was taken there is no more to send; after FLUSH_AGAIN, and where it was
         # refused, it is sent once more.
-        over = is_ending and self._sent is Status.SUCCESS and not self._ends_by_send
+        over = is_ending and self._sent is Status.SUCCESS and not self.ends_by_send
         self._send_refusal = "the end was sent; receive until EOS" if over else ""
 
     def _error(self, call: str, why: str) -> OrderError:

@@ -4,7 +4,6 @@ Names and numbers are those of the public headers ``xmaencoder.h``, ``xmadecoder
 ``xmascaler.h``, ``xmafilter.h``, ``xmakernel.h`` and ``xmabuffers.h`` (XRT 2.13).
 """
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bridges.errors import FormatError
 from bridges.formats import PixelFormat, pixel_format
+from xma_plugins.code import Code
 from xma_plugins.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ MAX_CHANNEL_LOAD = 1000
 """All of a compute unit."""
 
 
-class SessionType(enum.IntEnum):
+class SessionType(Code):
     """The kinds of sessions."""
 
     SCALER = 0
@@ -62,7 +62,7 @@ class SessionType(enum.IntEnum):
     ADMIN = 5
 
 
-class FormatType(enum.IntEnum):
+class FormatType(Code):
     """The pixel formats that the original knows; ours are all of `bridges.formats`."""
 
     NONE = 0
@@ -114,7 +114,7 @@ SHARED_FORMATS = tuple(_PIXEL_FORMATS.values())
 _FORMAT_TYPES = {name: kind for kind, name in _PIXEL_FORMATS.items()}
 
 
-class EncoderType(enum.IntEnum):
+class EncoderType(Code):
     """What an encoder makes."""
 
     H264 = 1
@@ -126,7 +126,7 @@ class EncoderType(enum.IntEnum):
     MULTI = 7
 
 
-class DecoderType(enum.IntEnum):
+class DecoderType(Code):
     """What a decoder takes."""
 
     H264 = 1
@@ -137,7 +137,7 @@ class DecoderType(enum.IntEnum):
     MULTI = 6
 
 
-class ScalerType(enum.IntEnum):
+class ScalerType(Code):
     """How a scaler filters."""
 
     BICUBIC = 1
@@ -145,7 +145,7 @@ class ScalerType(enum.IntEnum):
     POLYPHASE = 3
 
 
-class FilterType(enum.IntEnum):
+class FilterType(Code):
     """What a filter is."""
 
     FILTER_2D = 1
@@ -298,9 +298,14 @@ class EncoderProperties(Properties):
             object.__setattr__(self, "format", _pixels(self.format))
         _check_size(self.width, self.height)
         _check_rate(self, "frame_rate")
+        _check_rate(self, "time_base")
+        _read_code(self, EncoderType)
         for name in ("bitrate", "gop_size", "idr_interval", "lookahead_depth"):
             if getattr(self, name) < 0:
                 raise InvalidError(f"{name} is 0 or more, got {getattr(self, name)}")
+        for name in ("qp", "min_qp"):
+            if getattr(self, name) < -1:
+                raise InvalidError(f"{name} is -1 or more, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,6 +337,7 @@ class DecoderProperties(Properties):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _read_code(self, DecoderType)
         _check_size(self.width, self.height)
         _check_rate(self, "frame_rate")
 
@@ -365,7 +371,9 @@ class ScalerProperties(Properties):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "outputs", tuple(self.outputs))
+        _read_code(self, ScalerType)
+        outputs = (self.outputs,) if isinstance(self.outputs, Port) else tuple(self.outputs)
+        object.__setattr__(self, "outputs", outputs)
         if not 1 <= len(self.outputs) <= MAX_SCALER_OUTPUTS:
             raise InvalidError(
                 f"a scaler has 1 to {MAX_SCALER_OUTPUTS} outputs, got {len(self.outputs)}"
@@ -395,6 +403,10 @@ class FilterProperties(Properties):
     input: Port
     output: Port | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _read_code(self, FilterType)
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelProperties(Properties):
@@ -410,7 +422,7 @@ class AdminProperties(Properties):
     Attributes
     ----------
     cu_names : tuple of str
-        The compute units; the first is number 0 of this session, and so on. Empty for all.
+        The compute units that commands may name, by their index on the device. Empty for all.
     """
 
     kind = SessionType.ADMIN
@@ -422,6 +434,11 @@ def _pixels(given: PixelFormat | FormatType | str) -> PixelFormat:
     if isinstance(given, FormatType):
         return given.pixel_format
     return given if isinstance(given, PixelFormat) else pixel_format(given)
+
+
+def _read_code(properties: object, kind: type[Code]) -> None:
+    """Take a number or a name for the member of ``kind`` that ``type`` is."""
+    object.__setattr__(properties, "type", kind.read(properties.type))  # type: ignore[attr-defined]
 
 
 def _check_size(width: int, height: int) -> None:

@@ -16,6 +16,7 @@ from xma_plugins.buffers import BufferObject
 from xma_plugins.errors import (
     BufferUseError,
     DataError,
+    InvalidError,
     NoKernelError,
     OrderError,
     PluginError,
@@ -81,10 +82,15 @@ class Session(Closable, Generic[P]):
     def __init__(self, properties: P, device: "Device | None" = None) -> None:
         if properties.kind is not self.kind:
             raise PluginError(
-                f"a {self.kind.name.lower()} session is made with {self.kind.name.capitalize()}"
-                f"Properties, got {type(properties).__name__}"
+                f"{type(self).__name__} is made with {self.kind.name.capitalize()}Properties, got "
+                f"{type(properties).__name__}"
             )
         plugin = _plugin_class(properties.plugin, self.kind)
+        _check_vendor(properties, plugin)
+        if device is not None and not isinstance(device, Closable):
+            raise InvalidError(
+                f"a session works on a Device, got {device!r}; open_device({device!r}) opens one"
+            )
         self.id = next(_numbers)
         self._plugin_name = _name_of(properties.plugin)
         self.name = f"{self.kind.name.lower()} session {self.id} ({self._plugin_name})"
@@ -253,8 +259,12 @@ class Session(Closable, Generic[P]):
         if self._state == "destroyed":
             self._check_open("buffer_alloc")
         buffer = self.device.allocate(nbytes, bank=bank, device_only=device_only, holder=self.name)
+        buffer.on_free = self._forget
         self._buffers[id(buffer)] = buffer
         return buffer
+
+    def _forget(self, buffer: BufferObject) -> None:
+        self._buffers.pop(id(buffer), None)
 
     def buffer_free(self, buffer: BufferObject) -> None:
         """Free a buffer of this session.
@@ -267,7 +277,6 @@ class Session(Closable, Generic[P]):
         if id(buffer) not in self._buffers:
             buffer.check()
             raise BufferUseError(f"{self.name} cannot free a buffer of {buffer.holder}")
-        del self._buffers[id(buffer)]
         buffer.free()
 
     def buffer_write(self, buffer: BufferObject, nbytes: int, offset: int = 0) -> None:
@@ -458,7 +467,7 @@ class Session(Closable, Generic[P]):
         if self._buffers:
             nbytes = sum(buffer.size for buffer in self._buffers.values())
             left.append(f"its plugin did not free {len(self._buffers)} buffers of {nbytes} bytes")
-        for buffer in self._buffers.values():
+        for buffer in list(self._buffers.values()):
             buffer.close()
         self._buffers.clear()
         return "; ".join(left)
@@ -498,6 +507,15 @@ def _plugin_class(given: str | type[Plugin], kind: SessionType) -> type[Plugin]:
             f"{kind.name.lower()} sessions"
         )
     return plugin
+
+
+def _check_vendor(properties: Properties, plugin: type[Plugin]) -> None:
+    wanted = getattr(properties, "vendor", "")
+    if wanted and wanted != plugin.vendor:
+        raise PluginError(
+            f"plugin {_name_of(properties.plugin)} is made by {plugin.vendor or 'nobody'}, and "
+            f"{wanted} is asked for; leave vendor out to take any"
+        )
 
 
 def _name_of(plugin: str | type[Plugin]) -> str:

@@ -1,8 +1,10 @@
 """The six kinds of sessions, as an application uses them."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from bridges.closable import Closable
 from bridges.frame import FrameInfo
 from xma_plugins.errors import BufferUseError, DataError, InvalidError, NoKernelError
 from xma_plugins.frames import XmaDataBuffer, XmaFrame
@@ -56,9 +58,52 @@ class _Stream(Session[P], Generic[P]):
         """Whether all was flushed: nothing will come any more."""
         return self._order.ended
 
+    def through(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Send each item and then the end, and yield all that is received.
+
+        It follows whatever the plugin answers. What was sent is closed once it was taken; what is
+        yielded is the caller's to close.
+
+        Parameters
+        ----------
+        items : iterable
+            What the session takes: frames, or data.
+
+        Raises
+        ------
+        XTranscodeError
+            As of sending and receiving.
+
+        Examples
+        --------
+        >>> for scaled in scaler.through(decoder.through(packets)):  # doctest: +SKIP
+        ...     ...
+        """
+        send, receive = getattr(self, self._send), getattr(self, self._receive)
+        for item in itertools.chain(items, [None]):
+            is_taken = False
+            while not is_taken:
+                answer = send(item)
+                sent = answer[0] if isinstance(answer, tuple) else answer
+                if sent is not Status.SEND_MORE_DATA and not self.ended:
+                    status, made = receive()
+                    while status is Status.SUCCESS:
+                        yield made
+                        status, made = receive()
+                # A scaler is told of its end until it says that there is no more.
+                again = sent in _NOT_TAKEN or (item is None and self._order.ends_by_send)
+                is_taken = self.ended or not again
+            if isinstance(item, Closable):
+                item.close()
+
     def _give(self, callback: Callable[..., Status], frame: XmaFrame | None) -> Status:
         """Send a frame, or the end."""
         self._check_open(self._send)
+        if not isinstance(frame, XmaFrame | None):
+            raise InvalidError(
+                f"{self.name} takes an XmaFrame, got {type(frame).__name__}; "
+                "xma_plugins.builtin.libav_frame.from_av makes one of a picture of PyAV"
+            )
         if frame is None or frame.is_last_frame:
             frame, is_end = _LAST_FRAME, True
         else:
@@ -86,6 +131,7 @@ class _Stream(Session[P], Generic[P]):
         return status
 
 
+_NOT_TAKEN = frozenset((Status.TRY_AGAIN, Status.RESEND_AND_RECV, Status.FLUSH_AGAIN))
 _LAST_FRAME = XmaFrame.last()
 _LAST_DATA = XmaDataBuffer.last()
 
@@ -170,8 +216,13 @@ class DecoderSession(_GivesFrames[DecoderProperties]):
     kind = SessionType.DECODER
     _send = "send_data"
 
-    def send_data(self, data: XmaDataBuffer | None) -> tuple[Status, int]:
+    def send_data(self, data: Any) -> tuple[Status, int]:
         """Send data, or None at the end.
+
+        Parameters
+        ----------
+        data : XmaDataBuffer, bytes-like object or None
+            Such as an ``av.Packet``. What is sent again after TRY_AGAIN is the same object.
 
         Returns
         -------
@@ -186,16 +237,16 @@ class DecoderSession(_GivesFrames[DecoderProperties]):
             The data is damaged. It counts as taken, and the session goes on.
         """
         self._check_open(self._send)
-        is_end = data is None or data.is_eof
-        item = _LAST_DATA if data is None or is_end else data
-        self._order.before_send(item, is_end)
+        is_end = data is None or (isinstance(data, XmaDataBuffer) and data.is_eof)
+        item = _LAST_DATA if is_end else _as_data(data)
+        self._order.before_send(data, is_end)
         try:
             status, used = self._call(self.plugin.send_data, self._send, item)
         except DataError:
             taken = Status.SUCCESS if is_end else Status.SEND_MORE_DATA
-            self._order.after_send(taken, item, is_end)
+            self._order.after_send(taken, data, is_end)
             raise
-        self._order.after_send(status, item, is_end)
+        self._order.after_send(status, data, is_end)
         return status, used
 
     def get_properties(self) -> FrameInfo | None:
@@ -290,3 +341,16 @@ class AdminSession(Session[AdminProperties]):
                 f"{self.name} has no compute unit {cu_index}; name one by cu_index, of {there}"
             )
         return units[cu_index]
+
+
+def _as_data(data: Any) -> XmaDataBuffer:
+    """Return data as plugins take it."""
+    if isinstance(data, XmaDataBuffer):
+        return data
+    try:
+        memoryview(data)
+    except TypeError as error:
+        raise InvalidError(
+            f"a decoder takes an XmaDataBuffer or bytes, got {type(data).__name__}"
+        ) from error
+    return XmaDataBuffer(data, pts=getattr(data, "pts", None))

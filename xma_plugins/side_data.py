@@ -3,16 +3,16 @@
 As ``xma_side_data_*`` and ``xma_frame_*side_data`` of ``xmabuffers.h`` (XRT 2.13) have it.
 """
 
-import enum
 import threading
 from typing import Any
 
+from xma_plugins.code import Code
 from xma_plugins.errors import BufferUseError, InvalidError
 
 __all__ = ["SideData", "SideDataType"]
 
 
-class SideDataType(enum.IntEnum):
+class SideDataType(Code):
     """The kinds of side data; a frame has at most one of each."""
 
     QP_MAP = 0

@@ -4,12 +4,12 @@ Names, numbers and meaning are those of the Xilinx Media Accelerator's public he
 XRT 2.13). A failure is an exception and has no code.
 """
 
-import enum
+from xma_plugins.code import Code
 
 __all__ = ["Status"]
 
 
-class Status(enum.IntEnum):
+class Status(Code):
     """What the caller of ``send_*`` or ``recv_*`` should do next."""
 
     SUCCESS = 0

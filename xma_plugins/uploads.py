@@ -64,17 +64,20 @@ class Uploads(Closable):
         ------
         InvalidError
             The frame is a dummy.
+        BufferUseError
+            The frame was closed.
         DeviceError
             The transfer failed.
         """
         device = self._session.device
-        if frame.is_dummy or frame.info is None:
+        planes = frame.planes
+        if not planes:
             raise InvalidError("a frame without planes is no picture; receive into it first")
-        buffers = [plane.buffer for plane in frame.planes if plane.buffer is not None]
+        buffers = [plane.buffer for plane in planes if plane.buffer is not None]
         if any(buffer.device is not device for buffer in buffers):
             with to_host(frame) as on_host:
                 return self.take(on_host, timeout)
-        if len(buffers) == len(frame.planes):
+        if len(buffers) == len(planes):
             return frame.reference()
         if device.driver.shares_host_memory:
             return self._in_place(frame)

@@ -5,7 +5,10 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from xma_plugins.frames import XmaDataBuffer
+from bridges.formats import pixel_format
+from bridges.frame import FrameInfo
+from tests.xma_plugins.pictures import arrays
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.status import Status
 
 
@@ -82,3 +85,23 @@ def luma(picture):
     plane = picture.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return rows[: picture.height, : picture.width].astype(np.float64)
+
+
+def codec_of(name):
+    """Return what an encoder makes."""
+    return av.Codec(name, "w").canonical_name
+
+
+def moving(count, *, width=64, height=64, noise=6):
+    """Return pictures of waves that move, with some noise; the same at every call."""
+    random = np.random.default_rng(5)
+    y, x = np.mgrid[:height, :width]
+    info = FrameInfo(pixel_format("yuv420p"), width, height)
+    for number in range(count):
+        frame = XmaFrame.allocate(info)
+        planes = arrays(frame)
+        wave = 128 + 60 * np.sin((x + 3 * number) / 5) * np.cos((y - number) / 7)
+        planes[0][...] = np.clip(wave + random.normal(0, noise, wave.shape), 0, 255)
+        planes[1][...], planes[2][...] = 110, 140
+        frame.pts, frame.time_base = number, Fraction(1, 25)
+        yield frame

@@ -6,7 +6,9 @@ import av
 import numpy as np
 import pytest
 from av.codec.hwaccel import HWAccel
+from av.sidedata.sidedata import Type
 
+from bridges.backends.ffmpeg_properties import side_data
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
 from tests.xma_plugins.coded import (
@@ -19,6 +21,7 @@ from tests.xma_plugins.coded import (
 )
 from tests.xma_plugins.pictures import dense
 from xma_plugins.buffers import BufferType
+from xma_plugins.builtin.libav_frame import origin, to_av
 from xma_plugins.errors import (
     BufferUseError,
     DataError,
@@ -296,6 +299,21 @@ def test_zero_copy_gives_device_buffers(clips, device, name):
             assert on_host(frame) == bytes_of(picture)
         back = device.transfers.bytes_to_host - before[1]
         assert back == (0 if shares else sum(spans))
+
+
+def test_copies_on_a_device_keep_tags_and_no_second_copy(clips, device):
+    (found, *_) = pictures_of(clips.path("hdr10"))
+    with of_clip(clips.path("hdr10"), device, zerocopy=True) as session:
+        frames = decode(session, buffers_of(packets_of(clips.path("hdr10"))))
+        kept = origin(frames[0])
+        assert (kept.width == 0) == (not device.driver.shares_host_memory)
+        back = to_av(frames[0])
+        for kind in (Type.MASTERING_DISPLAY_METADATA, Type.CONTENT_LIGHT_LEVEL):
+            assert side_data(back, kind) == side_data(found, kind) is not None
+        assert (back.color_trc, back.pts, back.time_base) == (16, found.pts, found.time_base)
+        assert bytes_of(back) == bytes_of(found)
+        for frame in frames:
+            frame.close()
 
 
 def test_a_pool_of_device_buffers_has_an_end(clips):

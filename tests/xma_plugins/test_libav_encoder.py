@@ -1,6 +1,5 @@
 """libav_encoder: what PyAV decodes of its packets is what was sent, as its properties have it."""
 
-import logging
 from fractions import Fraction
 
 import av
@@ -9,16 +8,22 @@ import pytest
 from av.video.frame import PictureType
 
 from bridges.edges.cpu_to_ffmpeg import held_planes
-from bridges.formats import pixel_format
-from bridges.frame import Colour, ColourRange, FrameInfo, Matrix
-from tests.xma_plugins.coded import bytes_of, decoded, encode, luma, pictures_of
+from bridges.frame import Colour, ColourRange, Matrix
+from tests.xma_plugins.coded import (
+    bytes_of,
+    codec_of,
+    decoded,
+    encode,
+    luma,
+    moving,
+    pictures_of,
+)
 from tests.xma_plugins.pictures import arrays, dense, picture
 from xma_plugins.builtin.libav_frame import from_av
 from xma_plugins.errors import BufferUseError, InvalidError
 from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.properties import EncoderProperties, EncoderType, FormatType
 from xma_plugins.sessions import EncoderSession
-from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status
 
 WIDTH, HEIGHT = 64, 64
@@ -37,25 +42,6 @@ def session_of(params=X264, *, pix_fmt="yuv420p", size=(WIDTH, HEIGHT), **proper
             **properties,
         )
     )
-
-
-def moving(count, *, width=WIDTH, height=HEIGHT, noise=6):
-    """Return pictures of waves that move, with some noise; the same at every call."""
-    random = np.random.default_rng(5)
-    y, x = np.mgrid[:height, :width]
-    info = FrameInfo(pixel_format("yuv420p"), width, height)
-    for number in range(count):
-        frame = XmaFrame.allocate(info)
-        planes = arrays(frame)
-        wave = 128 + 60 * np.sin((x + 3 * number) / 5) * np.cos((y - number) / 7)
-        planes[0][...] = np.clip(wave + random.normal(0, noise, wave.shape), 0, 255)
-        planes[1][...], planes[2][...] = 110, 140
-        frame.pts, frame.time_base = number, Fraction(1, 25)
-        yield frame
-
-
-def codec_of(name):
-    return av.Codec(name, "w").canonical_name
 
 
 ENCODERS = {
@@ -409,59 +395,6 @@ def on_device(device, frame, *, device_only):
     made = XmaFrame.from_device_buffers(frame.info, buffers)
     made.describe_as(frame)
     return made
-
-
-def with_map(frame, steps):
-    side_data = SideData(SideDataType.QP_MAP, np.asarray(steps, np.int8))
-    frame.add_side_data(side_data)
-    side_data.release()
-    return frame
-
-
-@pytest.mark.parametrize("name", ["libx264", "libx265"])
-def test_a_qp_map_moves_quality(name):
-    """The half that is given finer quantisers has smaller errors, whichever half it is."""
-    options = {"preset": "veryfast", "tune": "zerolatency", "crf": "32"}
-    params = {"codec": name, "options": options}
-    width, height = 128, 96
-    errors = {}
-    for side in ("none", "left", "right"):
-        steps = np.zeros((6, 8), np.int8)
-        if side != "none":
-            left = slice(0, 4) if side == "left" else slice(4, 8)
-            steps[:], steps[:, left] = 12, -12
-        with session_of(params, size=(width, height), gop_size=1) as session:
-            frames = [
-                with_map(each, steps) for each in moving(4, width=width, height=height, noise=0)
-            ]
-            pictures = decoded(codec_of(name), encode(session, frames))
-        squares = np.zeros((height, width))
-        for frame, found in zip(
-            moving(4, width=width, height=height, noise=0), pictures, strict=True
-        ):
-            squares += (luma(found) - arrays(frame)[0]) ** 2
-        errors[side] = squares[:, :64].mean(), squares[:, 64:].mean()
-    assert errors["left"][0] < 0.5 * errors["none"][0] < errors["none"][1]
-    assert errors["left"][0] < 0.3 * errors["left"][1]
-    assert errors["right"][1] < 0.3 * errors["right"][0]
-    assert errors["none"][0] == pytest.approx(errors["none"][1], rel=0.5)
-
-
-def test_a_qp_map_of_another_size_is_refused():
-    (frame,) = moving(1)
-    with session_of() as session:
-        with pytest.raises(InvalidError, match="a QP map of 64x64 has 4x4 blocks, got 11"):
-            session.send_frame(with_map(frame, np.zeros(11)))
-        frame.close()
-
-
-def test_a_qp_map_that_does_nothing_is_told_once(caplog):
-    frames = [with_map(frame, np.full(16, 3)) for frame in moving(3)]
-    with caplog.at_level(logging.WARNING, "xma_plugins"), session_of({"codec": "ffv1"}) as session:
-        encode(session, frames)
-    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-        "ffv1 takes no QP_MAP; it does nothing"
-    ]
 
 
 @pytest.mark.parametrize(("pix_fmt", "size"), [("nv12", (64, 64)), ("yuv420p", (48, 64))])

@@ -10,7 +10,7 @@ from tests.xma_plugins import libxma2api_oracle as oracle
 from xma_plugins.buffers import BufferType
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import XmaDataBuffer, XmaFrame, padded_planes
-from xma_plugins.properties import MAX_DIMENSION, FormatType, Port
+from xma_plugins.properties import MAX_DIMENSION, SHARED_FORMATS, FormatType, Port
 from xma_plugins.side_data import SideData, SideDataType
 
 

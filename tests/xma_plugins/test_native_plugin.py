@@ -196,7 +196,7 @@ for memory, expected in ((array, False), (whole[:, :50], True)):
 def test_device_buffers_are_handed_from_plugin_to_plugin(child):
     child("""
 plugin = native.native_plugin(f"{folder}/copy_filter.so")
-properties = FilterProperties(plugin=plugin, input=port(), params=CU | {"zero_copy": True})
+properties = FilterProperties(plugin=plugin, input=port(), params=CU | {"zerocopy": True})
 other = FilterProperties(plugin=plugin, input=port(), params={"cu_index": 1})
 with FilterSession(properties, host) as first, FilterSession(other, host) as second:
     sent = picture(pts=-7)

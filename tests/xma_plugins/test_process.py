@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from xma_plugins import initialize as xma
+from xma_plugins import process as xma
 from xma_plugins.compute_unit import UnitDescription
 from xma_plugins.device import DeviceDescription
 from xma_plugins.drivers import BankDescription
@@ -115,7 +115,7 @@ def test_the_load_of_sessions_is_told_and_logged_at_the_end(caplog):
 
 FORK = """
 import os
-from xma_plugins import initialize as xma
+from xma_plugins import process as xma
 from xma_plugins.errors import OrderError
 xma.initialize(["cpu"])
 device = xma.device(0)
@@ -149,7 +149,7 @@ print("fine")
 """
 
 PEER = """
-from xma_plugins import initialize as xma
+from xma_plugins import process as xma
 xma.initialize(["cpu", "opencl"])
 input()
 for index in (0, 1):

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from bridges.kernels.kernel import get
 from xma_plugins.builtin.flow import Flow, Work
-from xma_plugins.builtin.params import check_port, read_params
-from xma_plugins.builtin.results import Results, planes_of, timeless
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame
+from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import EncoderPlugin
 from xma_plugins.properties import EncoderProperties, Port
+from xma_plugins.results import Results, planes_of, timeless
 from xma_plugins.session import Session
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridges.kernels.kernel import get
-from xma_plugins.builtin.params import check_port, read_params
-from xma_plugins.builtin.results import Results, planes_of, timeless
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import XmaTimeoutError
 from xma_plugins.frames import XmaFrame
+from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties
+from xma_plugins.results import Results, planes_of, timeless
 from xma_plugins.session import Session
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads

@@ -13,13 +13,13 @@ from bridges.kernels.families.polyphase import check_coefficients, coefficients
 from bridges.kernels.kernel import get
 from xma_plugins.builtin.cascade import cascade_parents, largest_first
 from xma_plugins.builtin.flow import Flow, Work, run
-from xma_plugins.builtin.params import check_port, read_params
-from xma_plugins.builtin.results import Results, planes_of, timeless
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import XmaFrame
+from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import ScalerPlugin
 from xma_plugins.properties import Port, ScalerProperties, ScalerType
+from xma_plugins.results import Results, planes_of, timeless
 from xma_plugins.session import Session
 from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status

@@ -17,9 +17,9 @@ from bridges.backends.ffmpeg_log import captured_log
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import Colour, ColourRange, FrameInfo, Matrix
 from xma_plugins.buffers import BufferType
-from xma_plugins.builtin.libav_frame import from_av
-from xma_plugins.builtin.params import read_params
+from xma_plugins.builtin.libav_frame import forget_samples, from_av
 from xma_plugins.errors import DataError, InvalidError, XmaTimeoutError
+from xma_plugins.params import read_params
 from xma_plugins.plugin import DecoderPlugin
 from xma_plugins.properties import DecoderProperties, DecoderType
 from xma_plugins.status import Status
@@ -179,6 +179,8 @@ class LibavDecoder(DecoderPlugin):
                 f"{self._given.pool} are held by those who received them; close some, or ask for "
                 "more by the parameter 'pool'"
             )
+        if not session.device.driver.shares_host_memory:
+            forget_samples(on_device)
         return on_device
 
     def close(self, session: Session[DecoderProperties]) -> None:

@@ -13,8 +13,8 @@ from av.video.frame import PictureType
 from xma_plugins.builtin.libav_frame import new_reference, to_av
 from xma_plugins.builtin.libav_options import UNSET, open_encoder
 from xma_plugins.builtin.libav_regions import set_regions
-from xma_plugins.builtin.params import read_params
 from xma_plugins.errors import InvalidError, PluginError
+from xma_plugins.params import read_params
 from xma_plugins.plugin import EncoderPlugin
 from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
@@ -60,7 +60,8 @@ class LibavEncoder(EncoderPlugin):
     key frame. Coded data is an ``av.Packet``, whose times are in the encoder's time base.
 
     QP_MAP side data becomes regions of interest, which libx264 and libx265 obey where their
-    adaptive quantisation is on: not with ``qp``, nor at their fastest presets.
+    adaptive quantisation is on: not with ``qp``, nor at their fastest presets. libvpx obeys in its
+    realtime mode alone; other encoders do not, which the log ``xma_plugins`` tells once.
     """
 
     vendor = "FFmpeg"

@@ -14,12 +14,11 @@ from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
 from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
 from bridges.native.libavutil import av_error, frame_pointer, library
-from xma_plugins.errors import InvalidError
 from xma_plugins.frames import BufferRef, XmaFrame
 from xma_plugins.host_frames import to_host
 from xma_plugins.side_data import SideData, SideDataType
 
-__all__ = ["from_av", "new_reference", "origin", "to_av"]
+__all__ = ["forget_samples", "from_av", "new_reference", "origin", "to_av"]
 
 _FFMPEG = FFmpegContext()
 _HOST = CPUContext()
@@ -48,6 +47,20 @@ def from_av(picture: VideoFrame) -> XmaFrame:
     return frame
 
 
+def forget_samples(frame: XmaFrame) -> None:
+    """Let go of the picture of PyAV that a frame comes from, but for its tags.
+
+    For a frame with samples of its own: the picture's would stay in memory beside them.
+    """
+    source = origin(frame)
+    if source is not None:
+        tags = VideoFrame()
+        copy_properties(source, tags)
+        side_data = SideData(SideDataType.LIBAV_FRAME, tags)
+        frame.add_side_data(side_data)
+        side_data.release()
+
+
 def origin(frame: XmaFrame) -> VideoFrame | None:
     """Return the picture of PyAV that a frame comes from: its tags are the frame's too."""
     side_data = frame.side_data(SideDataType.LIBAV_FRAME)
@@ -65,15 +78,16 @@ def to_av(frame: XmaFrame) -> VideoFrame:
     ------
     InvalidError
         The frame is a dummy.
+    BufferUseError
+        The frame was closed.
     """
     owner = frame.owner
     if isinstance(owner, VideoFrame):
         if (owner.pts, owner.time_base) != (frame.pts, frame.time_base):
             return new_reference(owner, frame.pts, frame.time_base)
         return owner
-    if frame.info is None or frame.is_dummy:
-        raise InvalidError("a frame without planes is no picture; receive into it first")
     on_host = to_host(frame)
+    assert frame.info is not None  # Whatever has planes has a form.
     info = replace(frame.info, pts=frame.pts, time_base=frame.time_base)
     lent = Frame(info, [plane.tensor.lend() for plane in on_host.planes], parent=on_host)
     lent.closes_parent = True

@@ -53,24 +53,7 @@ def set_regions(picture: VideoFrame, quantisers: object) -> None:
             f"{steps.size}"
         )
     whole = 51 + 6 * (picture.format.components[0].bits - 8)
-    regions = []
-    for row, line in enumerate(steps.reshape(rows, columns)):
-        column = 0
-        for step, run in groupby(line.tolist()):
-            length = len(list(run))
-            if step:
-                top, left = row * BLOCK, column * BLOCK
-                regions.append(
-                    _Region(
-                        c.sizeof(_Region),
-                        top,
-                        top + BLOCK,
-                        left,
-                        left + length * BLOCK,
-                        (c.c_int * 2)(max(-whole, min(step, whole)), whole),
-                    )
-                )
-            column += length
+    regions = _regions(steps.reshape(rows, columns).tolist(), whole)
     if not regions:
         return
     array = (_Region * len(regions))(*regions)
@@ -80,3 +63,17 @@ def set_regions(picture: VideoFrame, quantisers: object) -> None:
     if not made:
         raise MemoryError("av_frame_new_side_data")
     c.memmove(AVFrameSideData.from_address(made).data, array, c.sizeof(array))
+
+
+def _regions(steps: list[list[int]], whole: int) -> list[_Region]:
+    """Return a rectangle for each run of equal steps in a row that are not 0."""
+    regions = []
+    for row, line in enumerate(steps):
+        column = 0
+        for step, run in groupby(line):
+            begin, column = column, column + len(list(run))
+            if step:
+                offset = (c.c_int * 2)(max(-whole, min(step, whole)), whole)
+                sides = row * BLOCK, (row + 1) * BLOCK, begin * BLOCK, column * BLOCK
+                regions.append(_Region(c.sizeof(_Region), *sides, offset))
+    return regions

@@ -8,9 +8,9 @@ from bridges.formats import PIXEL_FORMATS
 from xma_plugins.builtin.libav_conversion import conversion
 from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.builtin.libav_graph import FilterChain, Geometry, geometry, parse_chain
-from xma_plugins.builtin.params import check_port, read_params
 from xma_plugins.errors import InvalidError, PluginError
 from xma_plugins.frames import XmaFrame
+from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import ScalerPlugin
 from xma_plugins.properties import Port, ScalerProperties, ScalerType
 from xma_plugins.session import Session

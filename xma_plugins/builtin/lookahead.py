@@ -19,14 +19,14 @@ from xma_plugins.builtin.activity import (
     shrunk,
 )
 from xma_plugins.builtin.flow import run
-from xma_plugins.builtin.params import check_port, read_params
-from xma_plugins.builtin.results import Results, planes_of, timeless
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import XmaFrame
 from xma_plugins.host_frames import to_host
+from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties
+from xma_plugins.results import Results, planes_of, timeless
 from xma_plugins.session import Session
 from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status

@@ -38,7 +38,8 @@ def open_driver(name: str) -> Driver:
     Parameters
     ----------
     name : str
-        ``cpu``, ``opencl[:platform[:device]]``, ``sycl[:filter]``, ``cuda[:n]``, ``xrt[:n]``.
+        ``cpu``, ``opencl[:platform[:device]]``, ``sycl[:filter]``, ``cuda[:n]``, ``xrt[:n]``; or
+        ``auto`` for the best OpenCL device, or the host where there is none.
 
     Raises
     ------
@@ -49,6 +50,8 @@ def open_driver(name: str) -> Driver:
     """
     try:
         asked = DeviceName.parse(name)
+        if asked.kind == "auto":
+            return _best()
         if asked.kind not in _MODULES:
             raise NoDeviceError(
                 f"device {name!r} runs no compute units; name one of {', '.join(_MODULES)}"
@@ -59,6 +62,14 @@ def open_driver(name: str) -> Driver:
             raise
         raise NoDeviceError(f"there is no device {name!r}: {error}") from error
     return driver
+
+
+def _best() -> Driver:
+    """Return the best OpenCL device, a GPU before a CPU, or else the host."""
+    try:
+        return open_driver("opencl")
+    except NoDeviceError:
+        return open_driver("cpu")
 
 
 def driver_of(context: Context) -> Driver:

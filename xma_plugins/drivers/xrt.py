@@ -8,6 +8,7 @@ no kernel has run; a transfer carries nothing; all buffers tell the same address
 or imported. What a card does there could not be tried.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ class XRTDriver(Driver):
         if xclbin is not None:
             self.load_xclbin(xclbin)
 
-    def load_xclbin(self, path: str | Path) -> None:
+    def load_xclbin(self, path: str | os.PathLike[str]) -> None:
         """Load an xclbin; what was loaded before has to be unused.
 
         Raises

@@ -51,6 +51,7 @@ class _Native(Plugin):
     path: ClassVar[Path]
     xma_version = XMA_VERSION
     summary = "a compiled plugin, through libxma2api"
+    uses_device = False
 
     def __init__(self) -> None:
         self._session: Any = None
@@ -187,7 +188,7 @@ class _NativeDecoder(_Native, DecoderPlugin):
         info = frame.info or self.get_properties(session)
         if info is None:
             return Status.TRY_AGAIN
-        return self._receive(frame, info, session.properties.params.get("zero_copy", False))
+        return self._receive(frame, info, session.properties.params.get("zerocopy", False))
 
 
 class _NativeFilter(_Native, FilterPlugin):
@@ -199,7 +200,7 @@ class _NativeFilter(_Native, FilterPlugin):
         return self._send(frame)
 
     def recv_frame(self, session: Any, frame: XmaFrame) -> Status:
-        is_zero_copy = session.properties.params.get("zero_copy", False)
+        is_zero_copy = session.properties.params.get("zerocopy", False)
         return self._receive(frame, self._output, is_zero_copy)
 
 
@@ -214,7 +215,7 @@ class _NativeScaler(_Native, ScalerPlugin):
         return self._send(frame)
 
     def recv_frame_list(self, session: Any, frames: list[XmaFrame]) -> Status:
-        is_zero_copy = session.properties.params.get("zero_copy", False)
+        is_zero_copy = session.properties.params.get("zerocopy", False)
         made = [
             self._destination(frame, info, is_zero_copy)
             for frame, info in zip(frames, self._outputs, strict=True)

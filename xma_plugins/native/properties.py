@@ -24,7 +24,7 @@ from xma_plugins.properties import (
 
 __all__ = ["OWN_PARAMETERS", "native_properties", "parameters_of", "told_format"]
 
-OWN_PARAMETERS = ("cu_name", "cu_index", "dev_index", "data_nbytes", "zero_copy")
+OWN_PARAMETERS = ("cu_name", "cu_index", "dev_index", "data_nbytes", "zerocopy")
 """What ``params`` tells this package, and not the plugin."""
 
 _STRING, _UINT32, _INT64 = 1, 3, 4
