@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame
     from xma_plugins.host_frames import to_host
     from xma_plugins.load import CommandLoad
+    from xma_plugins.params import check_port, read_params
     from xma_plugins.process import (
         exit,
         get_default_ddr_index,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     )
     from xma_plugins.registers import Planes, RegisterArgument, RegisterMap, lay_out
     from xma_plugins.registry import find_plugin, plugin_names
+    from xma_plugins.results import Results, planes_of, timeless
     from xma_plugins.session import Session
     from xma_plugins.sessions import (
         AdminSession,
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
         KernelSession,
         ScalerSession,
     )
+    from xma_plugins.uploads import Uploads
 
 __all__ = [
     "XMA_VERSION",
@@ -133,6 +136,7 @@ __all__ = [
     "RegisterArgument",
     "RegisterMap",
     "Reservation",
+    "Results",
     "ScalerPlugin",
     "ScalerProperties",
     "ScalerSession",
@@ -144,10 +148,12 @@ __all__ = [
     "Status",
     "Transfers",
     "UnitDescription",
+    "Uploads",
     "XmaDataBuffer",
     "XmaError",
     "XmaFrame",
     "XmaTimeoutError",
+    "check_port",
     "exit",
     "find_plugin",
     "get_default_ddr_index",
@@ -157,8 +163,11 @@ __all__ = [
     "lay_out",
     "num_devices",
     "open_device",
+    "planes_of",
     "plugin_names",
+    "read_params",
     "reserve",
+    "timeless",
     "to_host",
 ]
 
@@ -173,12 +182,15 @@ _LATE = {
     "frames": "BufferRef XmaDataBuffer XmaFrame",
     "host_frames": "to_host",
     "load": "CommandLoad",
+    "params": "check_port read_params",
     "process": "exit get_default_ddr_index get_session_cmd_load initialize num_devices",
     "registers": "Planes RegisterArgument RegisterMap lay_out",
     "registry": "find_plugin plugin_names",
+    "results": "Results planes_of timeless",
     "session": "Session",
     "sessions": "AdminSession DecoderSession EncoderSession "
     "FilterSession KernelSession ScalerSession",
+    "uploads": "Uploads",
 }
 """Modules that are imported when one of their names is asked for: most of them need NumPy."""
 

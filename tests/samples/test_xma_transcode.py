@@ -42,7 +42,7 @@ def test_two_sizes(clips, tmp_path, device):
         open_driver(device).close()
     except NoDeviceError as error:
         require(device, False, str(error))
-    done = run(clips.path("bframes"), tmp_path / "new" / "folder", "--device", device)
+    done = run(clips.path("h264"), tmp_path / "new" / "folder", "--device", device)
     assert done.returncode == 0, done.stdout + done.stderr
     carried, *loads = done.stdout.splitlines()
     moved = re.fullmatch(r"device 0 \(.*\): <(\d+) bytes to the device, (\d+) .*>", carried)
@@ -50,7 +50,7 @@ def test_two_sizes(clips, tmp_path, device):
         assert moved.groups() == ("0", "0")
     assert len(loads) == 1
     assert re.match(r"scaler session \d+ \(kernel_scaler\) on resize of device 0: 100.0%", loads[0])
-    source = frames_of(clips.path("bframes"))
+    source = frames_of(clips.path("h264"))
     for width, height in ((1280, 720), (640, 360)):
         made = frames_of(tmp_path / "new" / "folder" / f"{width}x{height}.mp4")
         seconds = [float(frame.pts * frame.time_base) for frame in made]

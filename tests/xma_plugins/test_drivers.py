@@ -91,7 +91,6 @@ def test_too_much_memory_is_a_device_error():
     ("name", "text"),
     [
         ("vaapi", "runs no compute units"),
-        ("vaapi", "runs no compute units"),
         ("nonsense", "unknown device"),
         ("opencl:no such platform", "there is no device 'opencl:no such platform'"),
         ("cuda:x", "where n is a number"),
