@@ -8,11 +8,14 @@ import difflib
 import functools
 import importlib
 import inspect
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 from xma_plugins.errors import PluginError
 from xma_plugins.plugin import XMA_VERSION, Plugin
 from xma_plugins.plugin_file import is_file, load_plugin
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "find_plugin", "handshake", "plugin_names"]
 
@@ -63,11 +66,11 @@ def find_plugin(name: str) -> type[Plugin]:
 
 def _import(name: str) -> type[Plugin]:
     """Return the class of a plugin of this package, or of one that is installed."""
-    entry = _installed().get(name)
     try:
         if name in _BUILT_IN:
             module, _, attribute = _BUILT_IN[name].partition(":")
             return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        entry = _installed().get(name)
         if entry is not None:
             return entry.load()  # type: ignore[no-any-return]
     except PluginError:
@@ -107,5 +110,8 @@ def handshake(plugin: object) -> None:
 
 
 @functools.cache
-def _installed() -> dict[str, metadata.EntryPoint]:
+def _installed() -> "dict[str, EntryPoint]":
+    # It reads what is installed, which takes longer than a session's start.
+    from importlib import metadata
+
     return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}

@@ -21,7 +21,6 @@ from xma_plugins.errors import (
     OrderError,
     PluginError,
 )
-from xma_plugins.frame_pool import FramePool
 from xma_plugins.plugin import Plugin
 from xma_plugins.properties import Properties, SessionType
 from xma_plugins.registry import find_plugin, handshake
@@ -29,6 +28,7 @@ from xma_plugins.registry import find_plugin, handshake
 if TYPE_CHECKING:
     from xma_plugins.compute_unit import ComputeUnit
     from xma_plugins.device import Device
+    from xma_plugins.frame_pool import FramePool
     from xma_plugins.scheduler import CommandState, CuCommand, Seat
 
 __all__ = ["Session"]
@@ -289,7 +289,7 @@ class Session(Closable, Generic[P]):
 
     def frame_pool(
         self, info: FrameInfo, capacity: int, *, device_only: bool = True, **layout: Any
-    ) -> FramePool:
+    ) -> "FramePool":
         """Return a pool of frames in buffers of this session, which closes it.
 
         Parameters
@@ -303,6 +303,9 @@ class Session(Closable, Generic[P]):
         **layout
             ``strides`` and ``written``, as of `FramePool`.
         """
+        # Many sessions have none.
+        from xma_plugins.frame_pool import FramePool
+
         pool = FramePool(self, info, capacity, device_only=device_only, **layout)
         self._pools.append(pool)
         return pool

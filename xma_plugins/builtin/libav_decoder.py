@@ -23,7 +23,6 @@ from xma_plugins.params import read_params
 from xma_plugins.plugin import DecoderPlugin
 from xma_plugins.properties import DecoderProperties, DecoderType
 from xma_plugins.status import Status
-from xma_plugins.uploads import Uploads
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from xma_plugins.frames import XmaDataBuffer, XmaFrame
     from xma_plugins.session import Session
+    from xma_plugins.uploads import Uploads
 
 __all__ = ["LibavDecoder"]
 
@@ -100,6 +100,8 @@ class LibavDecoder(DecoderPlugin):
         self._context = _opened(session, given) if given.stream is None else _used(session, given)
         self._rate = session.properties.frame_rate or getattr(given.stream, "average_rate", None)
         if given.zerocopy:
+            from xma_plugins.uploads import Uploads
+
             self._to_device = Uploads(session, given.pool)
 
     def send_data(
