@@ -29,6 +29,10 @@ class BufferType(Code):
     NO_BUFFER = 4
 
 
+_KEPT_VIEWS = 8
+"""Of a buffer; pictures of a pool are seen in one form again and again."""
+
+
 class BufferObject(Closable):
     """Memory in one bank of a device, and a side of it on the host. Several threads may share it.
 
@@ -91,6 +95,7 @@ class BufferObject(Closable):
         self._freed_at = ""
         self._users = self._commands = 0
         self._changed = threading.Condition()
+        self._views: dict[tuple[TensorInfo, int], Tensor] = {}
         self._data: npt.NDArray[np.uint8] | None = None
         if not device_only:
             side = device.driver.host_side(tensor)
@@ -153,6 +158,8 @@ class BufferObject(Closable):
     def view(self, info: TensorInfo, offset: int = 0) -> Tensor:
         """Return part of the device's side in another form, over the same memory.
 
+        It is the buffer's, which closes it when it is freed.
+
         Parameters
         ----------
         info : TensorInfo
@@ -170,8 +177,14 @@ class BufferObject(Closable):
             The buffer was freed.
         """
         self.check()
-        self._check_range(info.span, offset)
-        return self.device.driver.view(self._tensor, info, offset)
+        view = self._views.get((info, offset))
+        if view is None:
+            self._check_range(info.span, offset)
+            view = self.device.driver.view(self._tensor, info, offset)
+            if len(self._views) >= _KEPT_VIEWS:
+                self._views.clear()
+            self._views[info, offset] = view
+        return view
 
     def write(self, size: int | None = None, offset: int = 0) -> None:
         """Carry bytes of the host's side to the device, and wait; 0 bytes are carried at once.
@@ -347,6 +360,9 @@ class BufferObject(Closable):
             self._freed_at = _caller()
             self._changed.wait_for(lambda: not self._users)
         self._data = None
+        for view in self._views.values():
+            view.close()
+        self._views = {}
         self.device.forget(self, self._freed_at)
         self._tensor.close()
         on_free, self.on_free = self.on_free, None

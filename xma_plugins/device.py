@@ -8,9 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from bridges.closable import Closable
 from bridges.device import DeviceName
 from bridges.kernels.kernel import Kernel, names
@@ -287,13 +284,17 @@ class Device(Closable):
         self._addresses.add(buffer)
         return buffer
 
-    def adopt(self, memory: npt.NDArray[np.uint8], *, holder: str = "") -> BufferObject:
+    def adopt(self, address: int, nbytes: int, *, owner: object, holder: str = "") -> BufferObject:
         """Return a device-only buffer over host memory of somebody else's, in place.
 
         Parameters
         ----------
-        memory : numpy.ndarray
-            Of shape ``(nbytes,)`` and dtype uint8, at any address. The buffer holds it.
+        address : int
+            Of the first byte; any.
+        nbytes : int
+            At least 1.
+        owner : object
+            What keeps the memory where it is. The buffer holds it.
         holder : str
             Who it is for, for messages.
 
@@ -308,10 +309,10 @@ class Device(Closable):
         self._check_open(holder)
         buffer = BufferObject(
             self,
-            self.driver.over(memory),
+            self.driver.adopt(address, nbytes, owner),
             bank_index=0,
             # Not its own: the same memory may be adopted twice.
-            paddr=self.banks[0].make_up_address(memory.nbytes),
+            paddr=self.banks[0].make_up_address(nbytes),
             device_only=True,
             holder=holder,
             is_adopted=True,

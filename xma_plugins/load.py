@@ -44,6 +44,12 @@ class CommandCount:
         self.pending += 1
         self.queued += self.pending
 
+    def add(self, other: "CommandCount") -> None:
+        """Count in what another did, whose commands are all done."""
+        self.commands += other.commands
+        self.seconds_busy += other.seconds_busy
+        self.queued += other.queued
+
     def end(self, seconds: float) -> None:
         """Count a command out."""
         self.pending -= 1

@@ -1,7 +1,9 @@
 """The base classes of plugins: what an accelerator's kernel needs to be a session.
 
 There is one instance of a plugin for each session; what it keeps, it keeps in itself. Callbacks
-are called by one thread at a time. They return a `Status`; what fails raises.
+are called by one thread at a time. They return a `Status`; what fails raises. An `InvalidError`
+says that the item is wrong, that nothing was taken, and that the next may come; after any other
+failure the session can only be destroyed.
 """
 
 from abc import ABC, abstractmethod

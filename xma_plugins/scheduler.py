@@ -19,6 +19,12 @@ from xma_plugins.workers import Workers
 __all__ = ["CommandState", "CuCommand", "Scheduler", "Seat"]
 
 
+_TOLD_APART = 256
+"""Sessions that have left, whose counts are kept each for itself."""
+
+_EARLIER = "earlier sessions"
+
+
 class Seat:
     """A session's place at a scheduler: its channel, and the commands that it gave.
 
@@ -97,6 +103,7 @@ class Scheduler(Closable):
         self._changed = threading.Condition()
         self._seats: dict[str, Seat] = {}
         self._counts: dict[tuple[str, int], CommandCount] = {}
+        self._left: deque[str] = deque()
         self._in_flight: deque[CuCommand] = deque()
         self._last_finished = 0.0
         self._closed = False
@@ -274,6 +281,18 @@ class Scheduler(Closable):
             if self._seats.get(seat.session) is seat:
                 self._changed.wait_for(lambda: not seat.pending)
                 del self._seats[seat.session]
+                self._left.append(seat.session)
+                if len(self._left) > _TOLD_APART:
+                    self._fold(self._left.popleft())
+
+    def _fold(self, session: str) -> None:
+        """Count what a session did among all that left long ago."""
+        for key in [key for key in self._counts if key[0] == session]:
+            count = self._counts.pop(key)
+            folded = _EARLIER, key[1]
+            if folded not in self._counts:
+                self._counts[folded] = CommandCount(_EARLIER, count.dev_index, count.compute_unit)
+            self._counts[folded].add(count)
 
     def finish(self, timeout_s: float | None = None) -> None:
         """Wait for all commands of all sessions.

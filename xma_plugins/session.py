@@ -15,7 +15,6 @@ from bridges.frame import FrameInfo
 from xma_plugins.buffers import BufferObject
 from xma_plugins.errors import (
     BufferUseError,
-    DataError,
     InvalidError,
     NoKernelError,
     OrderError,
@@ -195,7 +194,8 @@ class Session(Closable, Generic[P]):
         started = time.perf_counter()
         try:
             return callback(self, *arguments)
-        except DataError:
+        except InvalidError:
+            # What is wrong with one item says nothing of the next.
             raise
         except XTranscodeError:
             self._state = "failed"

@@ -97,9 +97,12 @@ class Uploads(Closable):
         try:
             for plane in held.planes:
                 if plane.buffer is None:
-                    buffer = session.device.adopt(_bytes_of(plane.tensor), holder=session.name)
+                    tensor = plane.tensor
+                    buffer = session.device.adopt(
+                        tensor.handle("data"), tensor.info.span, owner=tensor, holder=session.name
+                    )
                     adopted.append(buffer)
-                    refs.append(_part(buffer, plane.tensor.info, release))
+                    refs.append(_part(buffer, tensor.info, release))
         except BaseException:
             end()
             raise

@@ -80,8 +80,6 @@ class Work(Closable):
     def close(self) -> None:
         """Let go of all buffers; may be repeated."""
         self._arguments = ()
-        for view in self._views.values():
-            view.close()
         self._views = {}
         self._spans = {}
         self._held.close()
@@ -151,7 +149,7 @@ class Work(Closable):
                     f"{name} of {self._unit.name} takes {layout.span} bytes from byte {offset} on "
                     f"of a {buffer}, which ends before"
                 )
-            view = self._driver.view(buffer.tensor, layout, offset)
+            view = buffer.view(layout, offset)
             self._views[address, layout] = view
         return view
 

@@ -68,9 +68,10 @@ def test_host_memory_of_others_is_used_in_place(device):
     memory = np.arange(300).astype(np.uint8)
     if not device.driver.shares_host_memory:
         with pytest.raises(FormatError, match="does not work in host memory"):
-            device.adopt(memory)
+            device.adopt(memory.ctypes.data, 300, owner=memory)
         return
-    with device.adopt(memory[1:], holder="the test") as buffer:
+    address = memory.ctypes.data + 1
+    with device.adopt(address, 299, owner=memory, holder="the test") as buffer:
         assert buffer.size == 299
         assert device.banks[0].used == 0
         assert device.buffer_at(buffer.paddr + 298) is buffer

@@ -368,3 +368,21 @@ def test_threads_end_with_their_device():
     for thread in ours():
         thread.join(20)
     assert not ours()
+
+
+def test_what_left_long_ago_is_counted_together():
+    with Device(Machine(is_in_order=False)) as device:
+        machine = device.driver
+        machine.tasks.append(Task())
+        machine.tasks[0].may_begin.set()
+        unit = device.compute_units[0]
+        for number in range(300):
+            seat = device.scheduler.join(f"session {number}", unit)
+            seat.submit(unit, registers_of(0)).wait()
+            seat.leave()
+        counts = device.scheduler.counts
+        assert len(counts) == 257
+        assert sum(count.commands for count in counts) == 300
+        told = {count.session: count.commands for count in counts}
+        assert told["earlier sessions"] == 300 - 256
+        assert told["session 299"] == 1

@@ -22,6 +22,7 @@ from xma_plugins.errors import (
     NoKernelError,
     OrderError,
     PluginError,
+    XmaError,
 )
 from xma_plugins.frames import XmaFrame
 from xma_plugins.plugin import XMA_VERSION, AdminPlugin, FilterPlugin, KernelPlugin
@@ -254,13 +255,24 @@ def test_a_session_is_open_until_it_is_destroyed(device):
         session.buffer_alloc(1)
 
 
-@pytest.mark.parametrize("error", [InvalidError("no"), ZeroDivisionError("no")])
+def test_what_is_wrong_with_one_item_leaves_the_session_open(device):
+    def refuse(_):
+        raise InvalidError("no")
+
+    with kernel_session(device) as session:
+        with pytest.raises(InvalidError, match="no"):
+            do(session, refuse)
+        assert session.state == "open"
+        do(session, lambda _: None)
+
+
+@pytest.mark.parametrize("error", [XmaError("no"), ZeroDivisionError("no")])
 def test_after_a_failure_a_session_can_only_be_destroyed(device, error):
     def fail(_):
         raise error
 
     with kernel_session(device) as session:
-        wanted = PluginError if type(error) is ZeroDivisionError else InvalidError
+        wanted = PluginError if type(error) is ZeroDivisionError else XmaError
         with pytest.raises(wanted) as caught:
             do(session, fail)
         if wanted is PluginError:

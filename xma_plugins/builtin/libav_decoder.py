@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,9 @@ class LibavDecoder(DecoderPlugin):
         self._ready: deque[VideoFrame] = deque()
         self._is_flushed = False
         self._clock: Fraction | None = None
+        self._settle: weakref.finalize[Any, Any] | None = None
+        """Has a decoder wait for its threads without the interpreter's lock, which they need to let
+        go of packets made of bytes, and to log; once it is freed it would wait with that lock."""
         self._to_device: Uploads | None = None
         self._given = given = read_params(
             session,
@@ -98,6 +102,8 @@ class LibavDecoder(DecoderPlugin):
         )
         self._context: VideoCodecContext | None
         self._context = _opened(session, given) if given.stream is None else _used(session, given)
+        # A session that is forgotten must not hang the process at its end.
+        self._settle = weakref.finalize(self, self._context.flush_buffers)
         self._rate = session.properties.frame_rate or getattr(given.stream, "average_rate", None)
         if given.zerocopy:
             from xma_plugins.uploads import Uploads
@@ -188,11 +194,9 @@ class LibavDecoder(DecoderPlugin):
     def close(self, session: Session[DecoderProperties]) -> None:
         """Let go of the decoder and its pictures."""
         self._ready.clear()
-        if self._context is not None:
-            # A decoder that is freed waits for its threads, with the interpreter's lock; they need
-            # that to let go of packets made of bytes. Here it waits without.
-            self._context.flush_buffers()
         self._context = None
+        if self._settle is not None:
+            self._settle()
         if self._to_device is not None:
             self._to_device.close()
 

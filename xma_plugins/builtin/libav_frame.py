@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-import numpy as np
 from av.video.frame import VideoFrame
 
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
 from bridges.backends.ffmpeg_properties import copy_properties, set_info
+from bridges.backends.host_array import array_at
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
 from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
@@ -38,7 +38,15 @@ def from_av(picture: VideoFrame) -> XmaFrame:
 
     def planes() -> Sequence[BufferRef]:
         wrapped = _FFMPEG.wrap(picture)
-        return [BufferRef(_HOST.wrap(np.asarray(tensor))) for tensor in wrapped.tensors]
+        return [
+            # Quicker than by NumPy's protocol, which has to be there for each picture.
+            BufferRef(
+                _HOST.wrap(
+                    array_at(tensor.handle("data"), tensor.info, owner=tensor, writeable=True)
+                )
+            )
+            for tensor in wrapped.tensors
+        ]
 
     frame = XmaFrame(info, planes, pts=picture.pts, time_base=picture.time_base, owner=picture)
     side_data = SideData(SideDataType.LIBAV_FRAME, picture)

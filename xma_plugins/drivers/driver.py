@@ -140,13 +140,17 @@ class Driver(Closable):
             The device has too little memory.
         """
 
-    def over(self, memory: npt.NDArray[np.uint8]) -> Tensor:
+    def adopt(self, address: int, nbytes: int, owner: object) -> Tensor:
         """Return host memory of somebody else's as memory of the device, in place.
 
         Parameters
         ----------
-        memory : numpy.ndarray
-            Of shape ``(nbytes,)`` and dtype uint8, at any address. The tensor holds it.
+        address : int
+            Of the first byte; any.
+        nbytes : int
+            At least 1.
+        owner : object
+            What keeps the memory where it is. The tensor holds it.
 
         Raises
         ------

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.cpu import CPUContext, CPUTensor
+from bridges.backends.host_array import array_at
 from bridges.frame import Frame, TensorFrame
 from bridges.kernels.kernel import Kernel, Value
 from bridges.kernels.runtime import Event, create_runtime
@@ -65,9 +66,10 @@ class HostDriver(Driver):
         """Return new memory, zeroed; see `Driver.allocate`."""
         return self._host.wrap(host_block(nbytes))
 
-    def over(self, memory: npt.NDArray[np.uint8]) -> Tensor:
-        """Return memory of somebody else's; see `Driver.over`."""
-        return self._host.wrap(memory)
+    def adopt(self, address: int, nbytes: int, owner: object) -> Tensor:
+        """Return memory of somebody else's; see `Driver.adopt`."""
+        info = TensorInfo((nbytes,), BYTE)
+        return self._host.wrap(array_at(address, info, owner=owner, writeable=True))
 
     def view(self, tensor: Tensor, info: TensorInfo, offset: int = 0) -> Tensor:
         """Return some of a tensor's memory in another form; see `Driver.view`."""

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pyopencl as cl
 
 from bridges.backends import opencl
+from bridges.backends.host_array import array_at
 from bridges.backends.opencl import (
     SHARED,
     OpenCLContext,
@@ -47,46 +48,54 @@ class OpenCLDriver(Driver):
         info = TensorInfo((nbytes,), BYTE)
         if not self.shares_host_memory:
             return self._device.allocate(info)
-        return self._over(host_block(nbytes), info, None)
+        block = host_block(nbytes)
+        return self._over(block.ctypes.data, info, keep=block)
 
-    def over(self, memory: npt.NDArray[np.uint8]) -> Tensor:
-        """Return memory of somebody else's, where that is host memory; see `Driver.over`."""
+    def adopt(self, address: int, nbytes: int, owner: object) -> Tensor:
+        """Return memory of somebody else's, where that is host memory; see `Driver.adopt`."""
         if not self.shares_host_memory:
-            return super().over(memory)
-        return self._over(memory, TensorInfo(memory.shape, BYTE), None)
+            return super().adopt(address, nbytes, owner)
+        return self._over(address, TensorInfo((nbytes,), BYTE), keep=(owner,))
 
     def _over(
-        self, block: npt.NDArray[np.uint8], info: TensorInfo, parent: Tensor | None
+        self, address: int, info: TensorInfo, *, keep: object, parent: Tensor | None = None
     ) -> OpenCLTensor:
-        address = block.ctypes.data
-        with opencl_errors(f"share {info.span} bytes of host memory with {self.name}"):
-            buffer = cl.Buffer(
-                self._device.native, SHARED, hostbuf=host_bytes(address, block.nbytes)
-            )
+        """Return a tensor over host memory; its buffer is made when a command asks for it."""
+        native, name, nbytes = self._device.native, self.name, info.span
+
+        def make() -> cl.Buffer:
+            with opencl_errors(f"share {nbytes} bytes of host memory with {name}"):
+                return cl.Buffer(native, SHARED, hostbuf=host_bytes(address, nbytes))
+
         return OpenCLTensor(
-            buffer, info, address=address, keep=block, context=self.context, parent=parent
+            make, info, address=address, keep=keep, context=self.context, parent=parent
         )
 
     def view(self, tensor: Tensor, info: TensorInfo, offset: int = 0) -> Tensor:
         """Return some of a tensor's memory in another form; see `Driver.view`."""
         assert isinstance(tensor, OpenCLTensor)
-        buffer = tensor.native
         address = tensor.address + offset if self.shares_host_memory else 0
-        if offset % self._alignment:
-            if not address:
-                raise FormatError(
-                    f"{self.name} addresses parts of a buffer at multiples of {self._alignment} "
-                    f"bytes, and this one begins at byte {offset}; begin planes at such multiples"
-                )
-            memory = self.host_side(tensor)
-            assert memory is not None
-            return self._over(memory[offset : offset + info.span], info, tensor)
-        if offset:
+        if not offset:
+            return OpenCLTensor(
+                lambda: tensor.native,
+                info,
+                address=address,
+                keep=tensor,
+                context=self.context,
+                parent=tensor,
+            )
+        if not offset % self._alignment:
             with opencl_errors(f"address {info.span} bytes from byte {offset} of a buffer"):
-                buffer = buffer.get_sub_region(offset, info.span)
-        return OpenCLTensor(
-            buffer, info, address=address, keep=tensor.keep, context=self.context, parent=tensor
-        )
+                part = tensor.native.get_sub_region(offset, info.span)
+            return OpenCLTensor(
+                part, info, address=address, keep=tensor, context=self.context, parent=tensor
+            )
+        if not address:
+            raise FormatError(
+                f"{self.name} addresses parts of a buffer at multiples of {self._alignment} "
+                f"bytes, and this one begins at byte {offset}; begin planes at such multiples"
+            )
+        return self._over(address, info, keep=tensor, parent=tensor)
 
     def address(self, tensor: Tensor) -> int | None:
         """Return where the host memory is that a buffer shares; OpenCL tells no other address."""
@@ -98,9 +107,11 @@ class OpenCLDriver(Driver):
         assert isinstance(tensor, OpenCLTensor)
         if not self.shares_host_memory:
             return None
-        _, block = tensor.keep
-        assert isinstance(block, np.ndarray)
-        return block
+        _, keep = tensor.keep
+        if isinstance(keep, np.ndarray):
+            return keep
+        # Somebody else's.
+        return array_at(tensor.address, tensor.info, owner=keep, writeable=True)
 
     def write(self, tensor: Tensor, offset: int, data: npt.NDArray[np.uint8]) -> None:
         """Carry bytes to the device; see `Driver.write`."""

@@ -41,15 +41,15 @@ class SyclDriver(Driver):
             tensor.host_array().fill(0)
         return tensor
 
-    def over(self, memory: npt.NDArray[np.uint8]) -> Tensor:
-        """Return memory of somebody else's, where that is host memory; see `Driver.over`."""
+    def adopt(self, address: int, nbytes: int, owner: object) -> Tensor:
+        """Return memory of somebody else's, where that is host memory; see `Driver.adopt`."""
         if not self.shares_host_memory:
-            return super().over(memory)
+            return super().adopt(address, nbytes, owner)
         refusal = self._device.host_memory_refusal
         if refusal:
             raise FormatError(f"{self.name} takes no memory that SYCL did not allocate: {refusal}")
-        native = self._device.system_memory(memory.ctypes.data, memory.nbytes, memory)
-        info = TensorInfo(memory.shape, BYTE)
+        native = self._device.system_memory(address, nbytes, owner)
+        info = TensorInfo((nbytes,), BYTE)
         return SyclTensor(native, info, usm_type="system", context=self.context)
 
     def view(self, tensor: Tensor, info: TensorInfo, offset: int = 0) -> Tensor:
