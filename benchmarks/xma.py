@@ -31,9 +31,10 @@ from rich.table import Table
 from benchmarks.vs_ffmpeg import CLIP, FFMPEG, machine
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
+from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.device import Device, open_device
 from xma_plugins.drivers import selectors
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
+from xma_plugins.frames import XmaFrame
 from xma_plugins.properties import (
     DecoderProperties,
     EncoderProperties,
@@ -64,7 +65,7 @@ def overhead(rounds: int) -> dict[str, float]:
         def through() -> None:
             session.send_frame(frame)
             _, made = session.recv_frame()
-            made.close()  # type: ignore[union-attr]
+            made.close()
 
         def direct() -> None:
             made = XmaFrame()
@@ -160,37 +161,7 @@ def _chain(device: Device) -> tuple[int, int, int, float]:
     moved = device.transfers
     between = 0
     with contextlib.ExitStack() as stack:
-        decoder = stack.enter_context(
-            DecoderSession(
-                DecoderProperties(
-                    plugin="libav_decoder", params={"codec": "mpeg4", "zerocopy": True}
-                ),
-                device,
-            )
-        )
-        scaler = stack.enter_context(
-            ScalerSession(
-                ScalerProperties(
-                    plugin="kernel_scaler",
-                    input=Port(format="yuv420p", width=1920, height=1080),
-                    outputs=(Port(format="yuv420p", width=1280, height=720),),
-                    params={"zerocopy": True},
-                ),
-                device,
-            )
-        )
-        encoder = stack.enter_context(
-            EncoderSession(
-                EncoderProperties(
-                    plugin="libav_encoder",
-                    format="yuv420p",  # type: ignore[arg-type]
-                    width=1280,
-                    height=720,
-                    params={"codec": "rawvideo"},
-                ),
-                device,
-            )
-        )
+        decoder, scaler, encoder = map(stack.enter_context, _sessions(device))
         started = time.perf_counter()
         for picture in _decoded(decoder, packets):
             arrived = moved.nbytes
@@ -214,6 +185,29 @@ def _chain(device: Device) -> tuple[int, int, int, float]:
         between,
         moved.bytes_to_host // frames,
         seconds,
+    )
+
+
+def _sessions(device: Device) -> tuple[DecoderSession, ScalerSession, EncoderSession]:
+    on_device = {"zerocopy": True}
+    decoding = DecoderProperties(plugin="libav_decoder", params={"codec": "mpeg4", **on_device})
+    scaling = ScalerProperties(
+        plugin="kernel_scaler",
+        input=Port(format="yuv420p", width=1920, height=1080),
+        outputs=(Port(format="yuv420p", width=1280, height=720),),
+        params=on_device,
+    )
+    encoding = EncoderProperties(
+        plugin="libav_encoder",
+        format="yuv420p",
+        width=1280,
+        height=720,
+        params={"codec": "rawvideo"},
+    )
+    return (
+        DecoderSession(decoding, device),
+        ScalerSession(scaling, device),
+        EncoderSession(encoding, device),
     )
 
 
@@ -283,7 +277,7 @@ def _thread_rounds(device: Device, rounds: int) -> None:
         try:
             for _ in range(rounds):
                 _one_session(device)
-        except BaseException as error:  # noqa: BLE001 - raised below
+        except BaseException as error:  # noqa: BLE001 - Raised below.
             errors.append(error)
 
     workers = [threading.Thread(target=work) for _ in range(_THREADS)]

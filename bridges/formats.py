@@ -45,7 +45,7 @@ class Plane:
     log2_height: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PixelFormat:
     """How one picture lies in memory; there is one object for each name.
 
@@ -79,6 +79,9 @@ class PixelFormat:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return pixel_format, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<pixel format {self.name}>"
 
     @cached_property
     def dtype(self) -> "np.dtype[np.unsignedinteger]":

@@ -154,7 +154,7 @@ def _setup(
 ) -> "Setup":
     from bridges.formats import pixel_format
     from xma_plugins.conformance import Setup
-    from xma_plugins.properties import SessionType
+    from xma_plugins.kinds import SessionType
 
     pixel_format(pixels)  # What is wrong with it is told before any device is opened.
     width, height = size or (64, 48)

@@ -24,8 +24,11 @@ class Step(Protocol):
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Take a frame, or None at the end; yield what is ready."""
 
+    def cancel(self) -> None:
+        """Have `process` fail where it waits; called from another thread than that, repeatedly."""
+
     def close(self) -> None:
-        """Release what the step holds; may be repeated."""
+        """Release what the step holds, once no thread is in it; may be repeated."""
 
 
 class GraphStep:
@@ -77,6 +80,9 @@ class GraphStep:
         graph, self._graph = self._graph, None
         if graph is not None:
             yield from graph.run(None)
+
+    def cancel(self) -> None:
+        """Do nothing: it waits for nobody."""
 
     def close(self) -> None:
         """Free the graph."""

@@ -14,12 +14,13 @@ from transcode.colour import choose_pix_fmt, matrix_name
 from transcode.filters import GraphStep
 from transcode.job import VideoOptions
 from transcode.notices import Notices
+from xma_plugins.builtin.libav_conversion import planar_format, range_name
 from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.builtin.libav_graph import Geometry, changed, geometry
 from xma_plugins.properties import Port, ScalerProperties
 from xma_plugins.sessions import ScalerSession
 
-__all__ = ["LIMITED_RANGE_ONLY", "FitStep"]
+__all__ = ["FitStep"]
 
 _TAKES_ODD_SIZES = frozenset(
     (
@@ -37,7 +38,7 @@ _TAKES_ODD_SIZES = frozenset(
 """Encoders that take odd sizes with subsampled chroma; found by opening each with 127x95."""
 
 
-LIMITED_RANGE_ONLY = frozenset(
+_LIMITED_RANGE_ONLY = frozenset(
     ("dnxhd", "mpeg1video", "mpeg2video", "mpeg4", "prores", "prores_aw", "prores_ks")
 )
 """Encoders whose bit stream has no place to say that samples are in full range."""
@@ -129,7 +130,7 @@ class FitStep:
         """Whether the frame is in full range and the encoder cannot say so."""
         known = PIXEL_FORMATS.get(frame.format.name)
         return (
-            self._codec.name in LIMITED_RANGE_ONLY
+            self._codec.name in _LIMITED_RANGE_ONLY
             and known is not None
             and known.model is not ColourModel.RGB
             and frame_info(frame).is_full_range
@@ -199,7 +200,7 @@ class FitStep:
         elif kinds == (False, False):
             return self._from_yuv_to_yuv(scale, info, target)
         if target.model is ColourModel.GRAY:
-            return [scale, f"format={_planar(target)}", "extractplanes=y"]
+            return [scale, f"format={planar_format(target)}", "extractplanes=y"]
         return [scale, f"format={pix_fmt}"]
 
     def _matrix(self, info: FrameInfo) -> str:
@@ -213,21 +214,28 @@ class FitStep:
         """Keep the matrix, and the range wherever the target can say what it is."""
         was_full = info.is_full_range
         full = was_full if target.full_range is None else target.full_range
-        if was_full and self._codec.name in LIMITED_RANGE_ONLY:
+        if was_full and self._codec.name in _LIMITED_RANGE_ONLY:
             full = False
         if full != was_full:
-            ranges = f"{_range_name(was_full)} > {_range_name(full)}"
+            ranges = f"{range_name(was_full)} > {range_name(full)}"
             self._notices.add(f"colour range {ranges}, which {self._codec.name} writes")
         chain = []
         if info.format.model is ColourModel.GRAY:
             # swscale takes gray for full range whatever the frame says: it becomes luma as it is,
             # and is tagged again behind.
-            tags = f"setparams=range={_range_name(was_full)}:colorspace={_tag(info)}"
-            chain = ["scale=in_range=full:out_range=full", f"format={_planar(info.format)}", tags]
-        chain.append(f"{scale}:in_range={_range_name(was_full)}:out_range={_range_name(full)}")
+            tags = f"setparams=range={range_name(was_full)}:colorspace={_tag(info)}"
+            chain = [
+                "scale=in_range=full:out_range=full",
+                f"format={planar_format(info.format)}",
+                tags,
+            ]
+        chain.append(f"{scale}:in_range={range_name(was_full)}:out_range={range_name(full)}")
         if target.model is ColourModel.GRAY:
-            return [*chain, f"format={_planar(target)}", "extractplanes=y"]
+            return [*chain, f"format={planar_format(target)}", "extractplanes=y"]
         return [*chain, f"format={target.name}"]
+
+    def cancel(self) -> None:
+        """Do nothing: it waits for nobody."""
 
     def close(self) -> None:
         """Free the filters, and destroy the scaler's session."""
@@ -235,15 +243,6 @@ class FitStep:
             self._timing.close()
         if self._scaler is not None:
             self._scaler.close()
-
-
-def _planar(known: PixelFormat) -> str:
-    """Return the planar 4:2:0 format of the same depth, whose first plane is luma alone."""
-    return "yuv420p" if known.bits == 8 else f"yuv420p{known.bits}le"
-
-
-def _range_name(full: bool) -> str:
-    return "full" if full else "limited"
 
 
 def _tag(info: FrameInfo) -> str:

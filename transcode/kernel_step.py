@@ -5,7 +5,6 @@ lie in device-only buffers, and nothing is copied.
 """
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,10 +26,12 @@ from bridges.kernels import Kernel
 from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
 from transcode.notices import Notices
+from xma_plugins.builtin.kernel_filter import INTO_LUMA
 from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.device import Device
 from xma_plugins.errors import BufferUseError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frame_pool import constant_plane
+from xma_plugins.frames import BufferRef, XmaFrame, padded_planes
 from xma_plugins.load import CommandLoad, relative_loads
 from xma_plugins.properties import FilterProperties, Port
 from xma_plugins.sessions import FilterSession
@@ -44,10 +45,7 @@ _POOL_CAPACITY = 64
 """Frames that encoders and filters may hold at once; they are made as they are needed."""
 
 _FOR_EVER = 1e6
-"""Seconds. An encoder may take its time; closing this step wakes whoever waits for it."""
-
-_WRITE_LUMA_ANYWHERE = ("gray", "point", "chain")
-"""Families whose gray result may be the luma of any picture, whose chroma is then neutral."""
+"""Seconds. An encoder may take its time; cancelling this step wakes whoever waits for it."""
 
 _PIXELS_OF_FFMPEG = (1 << 31) // 8
 """What ``av_image_check_size`` of libavutil/imgutils.c refuses, with 128 added to each side."""
@@ -89,11 +87,11 @@ class KernelStep:
         self._codec, self._pix_fmt, self._notices = codec, pix_fmt, notices
         self._form: FrameInfo | None = None
         self._infos: list[FrameInfo] = []
+        self._carrier: FrameInfo | None = None
         self._sessions: list[FilterSession] = []
         self._converter: GraphStep | None = None
         self._rest: KernelStep | None = None
-        self._closed = False
-        self._busy = threading.Lock()
+        self._cancelled = False
         self._seconds = 0.0
         self._between = 0
         self.frames = 0
@@ -102,10 +100,7 @@ class KernelStep:
         """Run the kernels on a frame; nothing is left to flush at None."""
         for readable in self._readable(frame):
             started = time.perf_counter()
-            with self._busy:
-                result = self._run(readable)
-            if self._closed:
-                self.close()
+            result = self._run(readable)
             self._seconds += time.perf_counter() - started
             self.frames += 1
             if self._rest is None:
@@ -134,8 +129,8 @@ class KernelStep:
         yield from self._converter.process(frame)
 
     def _run(self, frame: VideoFrame) -> VideoFrame:
-        if self._closed:
-            raise ClosedError("the kernels were closed, and take no more frames")
+        if self._cancelled:
+            raise ClosedError("the kernels were cancelled, and take no more frames")
         info = replace(frame_info(frame), pts=None)
         if info != self._form:
             self._open(info)
@@ -146,6 +141,8 @@ class KernelStep:
         for session in self._sessions[1:]:
             picture = self._through(session, picture)
         self._between += self._device.transfers.nbytes - moved
+        if self._carrier is not None:
+            picture = _as_luma(picture, self._carrier)
         with picture:
             return self._tagged(to_av(picture), frame)
 
@@ -160,7 +157,7 @@ class KernelStep:
 
     def _tell_of_fields(self) -> None:
         for kernel, _ in self._calls:
-            if kernel.kind not in _WRITE_LUMA_ANYWHERE:
+            if kernel.kind not in INTO_LUMA:
                 self._notices.add(
                     f"interlaced frames go through {kernel.name} as progressive ones; "
                     "deinterlace them first, for example with --vf bwdif"
@@ -183,7 +180,7 @@ class KernelStep:
     def _open(self, info: FrameInfo) -> None:
         """Make sessions for frames of a form."""
         self._close_sessions()
-        self._form, self._infos = info, [info]
+        self._form, self._infos, is_luma = info, [info], False
         for place, (kernel, parameters) in enumerate(self._calls):
             before = self._infos[-1]
             if place and before.format.name not in kernel.formats_read:
@@ -191,9 +188,21 @@ class KernelStep:
                 break
             is_last = place == len(self._calls) - 1
             made = self._made_of(kernel, parameters, before, is_last=is_last)
+            is_luma = is_luma or kernel.kind in INTO_LUMA
             self._tell(kernel, parameters, before, made)
             self._infos.append(made)
             self._sessions.append(self._session(kernel, parameters, before, made))
+        self._carrier = self._carried(self._infos[-1]) if is_luma else None
+
+    def _carried(self, made: FrameInfo) -> FrameInfo | None:
+        """Return in what the encoder takes a gray picture that was luma before its last kernel."""
+        if made.format.model is not ColourModel.GRAY:
+            return None
+        known = pixel_format(gray_carrier(self._codec, made.format, self._pix_fmt))
+        ours, theirs = made.format, known
+        if known is ours or (ours.dtype, ours.shift) != (theirs.dtype, theirs.shift):
+            return None
+        return replace(made, format=known)
 
     def _hand_over(self, place: int) -> None:
         """Leave kernels that do not read what the one before makes to a step of their own."""
@@ -234,7 +243,7 @@ class KernelStep:
         if not isinstance(result, FrameInfo):
             raise FormatError(f"{kernel.name} makes numbers, not pictures; run it from Python")
         is_gray = result.format.model is ColourModel.GRAY
-        if is_last and is_gray and kernel.kind in _WRITE_LUMA_ANYWHERE:
+        if is_last and is_gray and kernel.kind in INTO_LUMA:
             name = gray_carrier(self._codec, result.format, self._pix_fmt)
             result = replace(result, format=pixel_format(name))
         if (result.width + 128) * (result.height + 128) >= _PIXELS_OF_FFMPEG:
@@ -293,16 +302,17 @@ class KernelStep:
                 session.close()
         self._sessions.clear()
 
-    def close(self) -> None:
-        """Destroy the sessions, or have the thread that runs a kernel do so; may be repeated."""
-        self._closed = True
+    def cancel(self) -> None:
+        """Wake a thread that waits for frames to come back; see `Step.cancel`."""
+        self._cancelled = True
         for session in list(self._sessions):
             session.cancel()
-        if self._busy.acquire(blocking=False):
-            try:
-                self._close_sessions()
-            finally:
-                self._busy.release()
+        if self._rest is not None:
+            self._rest.cancel()
+
+    def close(self) -> None:
+        """Destroy the sessions; may be repeated."""
+        self._close_sessions()
         if self._converter is not None:
             self._converter.close()
         if self._rest is not None:
@@ -311,3 +321,19 @@ class KernelStep:
 
 def _port(info: FrameInfo) -> Port:
     return Port(format=info.format, width=info.width, height=info.height)
+
+
+def _as_luma(picture: XmaFrame, carrier: FrameInfo) -> XmaFrame:
+    """Return a gray picture as the luma of another format, whose chroma has no colour."""
+    layouts = padded_planes(carrier)
+    with picture:
+        (luma,) = picture.planes
+        luma.retain()
+        constant = [
+            BufferRef(constant_plane(carrier.format, index, layout), is_clone=True)
+            for index, layout in enumerate(layouts)
+            if index
+        ]
+        made = XmaFrame(carrier, [luma, *constant])
+        made.describe_as(picture)
+    return made

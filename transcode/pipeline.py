@@ -187,7 +187,7 @@ class Pipeline:
     def _stop_all(self) -> None:
         self._stop.set()
         for step in self._steps:
-            step.close()
+            step.cancel()
 
     def _halt(self) -> None:
         """Stop every stage; give up on a read, a write or a kernel that does not come back."""

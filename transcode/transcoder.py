@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from bridges.errors import XTranscodeError
 from transcode.colour import matrix_name
 from transcode.encoder import find_encoder
 from transcode.filters import GraphStep, Step
@@ -123,7 +124,11 @@ class _Run:
                 encoder_threads=0,
                 notices=self._notices,
             )
-            pipeline.run(lambda: self._tick(source, pipeline), _TICK_SECONDS)
+            try:
+                pipeline.run(lambda: self._tick(source, pipeline), _TICK_SECONDS)
+            except XTranscodeError:
+                self._tell_notices()
+                raise
             self._tick(source, pipeline)
             assert pipeline.sink is not None
             verified = self._verify(publication, source, pipeline.sink)
@@ -182,7 +187,7 @@ class _Run:
             steps.append(self._kernels)
         steps.append(FitStep(codec, video, rate=source.rate, notices=self._notices))
         for step in steps:
-            stack.callback(step.close)
+            stack.callback(self._close_when_idle, step)
         return steps
 
     def _kernel_step(
@@ -194,7 +199,7 @@ class _Run:
 
         assert self._runtime is not None
         device = Device(driver_of(self._runtime.runtime.context), compute_units=())
-        stack.callback(self._close_device, device)
+        stack.callback(self._close_when_idle, device)
         return KernelStep(
             calls,
             device,
@@ -203,10 +208,10 @@ class _Run:
             notices=self._notices,
         )
 
-    def _close_device(self, device: Device) -> None:
+    def _close_when_idle(self, opened: Step | Device) -> None:
         # A kernel that never ends is left to the end of the process.
         if self._pipeline is None or not self._pipeline.is_processing:
-            device.close()
+            opened.close()
 
     def _tick(self, source: Source, pipeline: Pipeline) -> None:
         """Tell what is new; called from the thread that called `run`."""
@@ -222,9 +227,10 @@ class _Run:
                     total_frames=self._total_frames(source),
                 )
             )
-        self._tell_notices()
         if self._announced:
             assert sink is not None
+            # Behind what they are of.
+            self._tell_notices()
             self._tell(self._progress(source, pipeline, sink))
 
     def _tell_notices(self) -> None:

@@ -24,6 +24,14 @@ from xma_plugins.errors import (
     XmaError,
     XmaTimeoutError,
 )
+from xma_plugins.kinds import (
+    DecoderType,
+    EncoderType,
+    FilterType,
+    FormatType,
+    ScalerType,
+    SessionType,
+)
 from xma_plugins.plugin import (
     XMA_VERSION,
     AdminPlugin,
@@ -37,18 +45,12 @@ from xma_plugins.plugin import (
 from xma_plugins.properties import (
     AdminProperties,
     DecoderProperties,
-    DecoderType,
     EncoderProperties,
-    EncoderType,
     FilterProperties,
-    FilterType,
-    FormatType,
     KernelProperties,
     Port,
     Properties,
     ScalerProperties,
-    ScalerType,
-    SessionType,
 )
 from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status
@@ -58,10 +60,11 @@ if TYPE_CHECKING:
     from xma_plugins.buffers import BufferObject, BufferType
     from xma_plugins.command import CommandState, CuCommand
     from xma_plugins.compute_unit import ComputeUnit, UnitDescription
+    from xma_plugins.data_buffer import XmaDataBuffer
     from xma_plugins.device import Device, DeviceDescription, MemoryBank, Transfers, open_device
     from xma_plugins.drivers import BankDescription
     from xma_plugins.frame_pool import FramePool
-    from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame
+    from xma_plugins.frames import BufferRef, XmaFrame, timeless
     from xma_plugins.host_frames import to_host
     from xma_plugins.load import CommandLoad
     from xma_plugins.params import check_port, read_params
@@ -74,7 +77,7 @@ if TYPE_CHECKING:
     )
     from xma_plugins.registers import Planes, RegisterArgument, RegisterMap, lay_out
     from xma_plugins.registry import find_plugin, plugin_names
-    from xma_plugins.results import Results, planes_of, timeless
+    from xma_plugins.results import Results, planes_of
     from xma_plugins.session import Session
     from xma_plugins.sessions import (
         AdminSession,
@@ -176,17 +179,18 @@ _LATE = {
     "buffers": "BufferObject BufferType",
     "command": "CommandState CuCommand",
     "compute_unit": "ComputeUnit UnitDescription",
+    "data_buffer": "XmaDataBuffer",
     "device": "Device DeviceDescription MemoryBank Transfers open_device",
     "drivers": "BankDescription",
     "frame_pool": "FramePool",
-    "frames": "BufferRef XmaDataBuffer XmaFrame",
+    "frames": "BufferRef XmaFrame timeless",
     "host_frames": "to_host",
     "load": "CommandLoad",
     "params": "check_port read_params",
     "process": "exit get_default_ddr_index get_session_cmd_load initialize num_devices",
     "registers": "Planes RegisterArgument RegisterMap lay_out",
     "registry": "find_plugin plugin_names",
-    "results": "Results planes_of timeless",
+    "results": "Results planes_of",
     "session": "Session",
     "sessions": "AdminSession DecoderSession EncoderSession "
     "FilterSession KernelSession ScalerSession",

@@ -104,6 +104,10 @@ class BufferObject(Closable):
     def __str__(self) -> str:
         return f"buffer of {self.size} bytes of {self.holder}"
 
+    def __repr__(self) -> str:
+        state = "freed" if self._freed_at else f"at {self.paddr:#x}"
+        return f"<{self}, {state}>"
+
     @property
     def data(self) -> npt.NDArray[np.uint8] | None:
         """The host's side, of shape ``(size,)``, which starts zeroed; None where there is none.

@@ -160,6 +160,9 @@ class ComputeUnit:
                 )
         return wired
 
+    def __repr__(self) -> str:
+        return f"<compute unit {self.index} {self.name}>"
+
     @property
     def default_bank(self) -> int:
         """The bank that most pointer arguments are wired to; of several the first."""

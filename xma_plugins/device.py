@@ -128,6 +128,9 @@ class Device(Closable):
             self.add_compute_unit(each)
         self.scheduler = Scheduler(driver, self._addresses.find, dev_index=index)
 
+    def __repr__(self) -> str:
+        return f"<{self}{', closed' if self._closed else ''}>"
+
     def __str__(self) -> str:
         return f"device {self.index} ({self.name})"
 

@@ -50,7 +50,7 @@ class FramePool:
     capacity : int
         How many there are at most; they are made as they are needed.
     device_only : bool
-        Whether the buffers have no host side.
+        Whether the buffers have no side on the host.
     strides : sequence of int, optional
         Bytes from row to row in each plane; by default as `xma_plugins.frames.padded_planes` has
         them.

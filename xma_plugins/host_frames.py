@@ -11,7 +11,7 @@ from bridges.tensor import TensorInfo
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import BufferRef, XmaFrame
 
-__all__ = ["to_host"]
+__all__ = ["host_side", "to_host"]
 
 _HOST = CPUContext()
 
@@ -48,6 +48,13 @@ def to_host(frame: XmaFrame) -> XmaFrame:
     made = XmaFrame(frame.info, refs)
     made.describe_as(frame)
     return made
+
+
+def host_side(plane: BufferRef) -> npt.NDArray[Any]:
+    """Return the samples of a plane as its DEVICE buffer has them on the host's side, in place."""
+    assert plane.buffer is not None
+    assert plane.buffer.data is not None
+    return _shaped(plane.buffer.data, plane.tensor.info)
 
 
 def _on_host(plane: BufferRef, release: Countdown) -> BufferRef:

@@ -7,7 +7,7 @@ The codes are explained in ``xma.h`` (XRT 2.13); see `Status`. A caller who leav
 import enum
 
 from xma_plugins.errors import OrderError, PluginError
-from xma_plugins.status import Status
+from xma_plugins.status import Status, name_of
 
 __all__ = ["Order"]
 
@@ -62,7 +62,7 @@ class Order:
         if self._may_send is not None and (_END if is_end else item) is not self._may_send:
             raise self._error(
                 self._send,
-                f"the last one was not taken (it returned {self._name(self._sent)}); send the "
+                f"the last one was not taken (it returned {name_of(self._sent)}); send the "
                 "same again",
             )
 
@@ -126,13 +126,9 @@ class Order:
 
     def _broken(self, call: str, status: Status, when: str) -> PluginError:
         return PluginError(
-            f"{self._session}: its plugin answers {self._name(status)} to {call} {when}, which "
+            f"{self._session}: its plugin answers {name_of(status)} to {call} {when}, which "
             "has no meaning there"
         )
-
-    @staticmethod
-    def _name(status: object) -> str:
-        return status.name if isinstance(status, Status) else repr(status)
 
 
 _ENDS = frozenset((Status.END_OF_FILE, Status.EOS))

@@ -10,12 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from xma_plugins.properties import SessionType
+from xma_plugins.kinds import SessionType
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
     from bridges.frame import FrameInfo
-    from xma_plugins.frames import XmaDataBuffer, XmaFrame
+    from xma_plugins.data_buffer import XmaDataBuffer
+    from xma_plugins.frames import XmaFrame
 
 __all__ = [
     "XMA_VERSION",
@@ -67,7 +68,7 @@ class Plugin(ABC):
             are attributes and methods of it.
         """
 
-    def close(self, session: Any) -> None:  # noqa: B027
+    def close(self, session: Any) -> None:  # noqa: B027 - Nor to let go of.
         """Let go of everything, the buffers that were allocated too; called once, at the end.
 
         It is also called where `init` failed half-way, and in the middle of a stream.

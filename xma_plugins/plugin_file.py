@@ -49,10 +49,10 @@ def load_plugin(name: str) -> type[Plugin]:
             first = next(iter(own))
             raise PluginError(f"{path} holds {', '.join(own)}; say which: {path}:{first}")
         raise PluginError(f"{path} holds no plugin: no class of it inherits one of xma_plugins")
-    found = getattr(module, wanted, None)
+    found: type[Plugin] | None = getattr(module, wanted, None)
     if found is None:
         raise PluginError(f"{path} holds no {wanted!r}; it holds {', '.join(own) or 'no plugin'}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _run(path: str) -> ModuleType:

@@ -204,7 +204,7 @@ def exit() -> None:
         for each in devices:
             try:
                 each.close()
-            except Exception as error:  # noqa: BLE001 - raised below, when all are closed
+            except Exception as error:  # noqa: BLE001 - Raised below, once all are closed.
                 failure = failure or error
         _report(devices)
     if failure is not None:

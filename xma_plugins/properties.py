@@ -1,7 +1,7 @@
 """What sessions are made with, as the application gives it.
 
-Names and numbers are those of the public headers ``xmaencoder.h``, ``xmadecoder.h``,
-``xmascaler.h``, ``xmafilter.h``, ``xmakernel.h`` and ``xmabuffers.h`` (XRT 2.13).
+Names and limits are those of the public headers ``xmaencoder.h``, ``xmadecoder.h``,
+``xmascaler.h``, ``xmafilter.h``, ``xmakernel.h`` and ``xmalimits.h`` (XRT 2.13).
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,17 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bridges.errors import FormatError
 from bridges.formats import PixelFormat, pixel_format
 from xma_plugins.code import Code
 from xma_plugins.errors import InvalidError
+from xma_plugins.kinds import (
+    DecoderType,
+    EncoderType,
+    FilterType,
+    FormatType,
+    ScalerType,
+    SessionType,
+)
 
 if TYPE_CHECKING:
     from xma_plugins.plugin import Plugin
@@ -23,132 +30,26 @@ __all__ = [
     "MAX_DIMENSION",
     "MAX_NAME",
     "MAX_SCALER_OUTPUTS",
-    "SHARED_FORMATS",
     "AdminProperties",
     "DecoderProperties",
-    "DecoderType",
     "EncoderProperties",
-    "EncoderType",
     "FilterProperties",
-    "FilterType",
-    "FormatType",
     "KernelProperties",
     "Port",
     "Properties",
     "ScalerProperties",
-    "ScalerType",
-    "SessionType",
 ]
 
 MAX_DIMENSION = 16384
 """Pixels of a frame along one side."""
 
 MAX_SCALER_OUTPUTS = 8
+
 MAX_NAME = 256
 """Characters of a name."""
 
 MAX_CHANNEL_LOAD = 1000
 """All of a compute unit."""
-
-
-class SessionType(Code):
-    """The kinds of sessions."""
-
-    SCALER = 0
-    ENCODER = 1
-    DECODER = 2
-    FILTER = 3
-    KERNEL = 4
-    ADMIN = 5
-
-
-class FormatType(Code):
-    """The pixel formats that the original knows; ours are all of `bridges.formats`."""
-
-    NONE = 0
-    YUV420 = 1
-    YUV422 = 2
-    YUV444 = 3
-    RGB888 = 4
-    RGBP = 5
-    VCU_NV12 = 6
-    VCU_NV16 = 7
-    VCU_NV12_10LE32 = 8
-    VCU_NV16_10LE32 = 9
-
-    @property
-    def pixel_format(self) -> PixelFormat:
-        """The same layout in `bridges.formats`.
-
-        Raises
-        ------
-        FormatError
-            FFmpeg has none: RGBP, whose planes are in another order than those of gbrp, and the
-            formats with three samples of 10 bits in a word of 32.
-        """
-        name = _PIXEL_FORMATS.get(self)
-        if name is None:
-            raise FormatError(
-                f"no pixel format of FFmpeg holds samples as {self.name} does; convert to gbrp, "
-                "p010le or another one of `bridges.formats`"
-            )
-        return pixel_format(name)
-
-    @classmethod
-    def of(cls, pixels: PixelFormat) -> "FormatType":
-        """Return the type of a pixel format; NONE for those that the original does not know."""
-        return _FORMAT_TYPES.get(pixels.name, cls.NONE)
-
-
-_PIXEL_FORMATS = {
-    FormatType.YUV420: "yuv420p",
-    FormatType.YUV422: "yuv422p",
-    FormatType.YUV444: "yuv444p",
-    FormatType.RGB888: "rgb24",
-    FormatType.VCU_NV12: "nv12",
-    FormatType.VCU_NV16: "nv16",
-}
-SHARED_FORMATS = tuple(_PIXEL_FORMATS.values())
-"""Pixel formats that the original knows too."""
-
-_FORMAT_TYPES = {name: kind for kind, name in _PIXEL_FORMATS.items()}
-
-
-class EncoderType(Code):
-    """What an encoder makes."""
-
-    H264 = 1
-    HEVC = 2
-    VP9 = 3
-    AV1 = 4
-    COPY = 5
-    JPEG = 6
-    MULTI = 7
-
-
-class DecoderType(Code):
-    """What a decoder takes."""
-
-    H264 = 1
-    HEVC = 2
-    VP9 = 3
-    AV1 = 4
-    JPEG = 5
-    MULTI = 6
-
-
-class ScalerType(Code):
-    """How a scaler filters."""
-
-    BICUBIC = 1
-    BILINEAR = 2
-    POLYPHASE = 3
-
-
-class FilterType(Code):
-    """What a filter is."""
-
-    FILTER_2D = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -436,9 +337,9 @@ def _pixels(given: PixelFormat | FormatType | str) -> PixelFormat:
     return given if isinstance(given, PixelFormat) else pixel_format(given)
 
 
-def _read_code(properties: object, kind: type[Code]) -> None:
+def _read_code(properties: Any, kind: type[Code]) -> None:
     """Take a number or a name for the member of ``kind`` that ``type`` is."""
-    object.__setattr__(properties, "type", kind.read(properties.type))  # type: ignore[attr-defined]
+    object.__setattr__(properties, "type", kind.read(properties.type))
 
 
 def _check_size(width: int, height: int) -> None:

@@ -69,10 +69,12 @@ def _import(name: str) -> type[Plugin]:
     try:
         if name in _BUILT_IN:
             module, _, attribute = _BUILT_IN[name].partition(":")
-            return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+            found: type[Plugin] = getattr(importlib.import_module(module), attribute)
+            return found
         entry = _installed().get(name)
         if entry is not None:
-            return entry.load()  # type: ignore[no-any-return]
+            found = entry.load()
+            return found
     except PluginError:
         raise
     except Exception as error:  # Any code of others runs at its import.

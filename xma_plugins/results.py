@@ -1,7 +1,6 @@
 """What compute units write pictures into, and how these are handed to those who receive them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bridges.frame import FrameInfo
@@ -14,14 +13,7 @@ from xma_plugins.session import Session
 if TYPE_CHECKING:
     from xma_plugins.frame_pool import FramePool
 
-__all__ = ["Results", "planes_of", "timeless"]
-
-
-def timeless(info: FrameInfo) -> FrameInfo:
-    """Return format, size and colour without a time: what pictures of a stream have in common."""
-    if info.pts is None and info.time_base is None:
-        return info
-    return replace(info, pts=None, time_base=None)
+__all__ = ["Results", "planes_of"]
 
 
 def planes_of(frame: XmaFrame) -> Planes:
@@ -29,7 +21,7 @@ def planes_of(frame: XmaFrame) -> Planes:
     assert frame.info is not None
     # What is in no buffer is the same in all frames, and neither read nor written.
     addresses = tuple(0 if each.buffer is None else each.buffer.paddr for each in frame.planes)
-    return Planes(timeless(frame.info), addresses, frame.linesize)
+    return Planes(frame.info, addresses, frame.linesize)
 
 
 class Results:
@@ -42,7 +34,7 @@ class Results:
     capacity : int
         How many pictures of a form there are at most.
     device_only : bool
-        Whether they have no host side.
+        Whether they have no side on the host.
     """
 
     _FORMS = 16
@@ -79,8 +71,8 @@ class Results:
     def hand_out(self, made: XmaFrame, into: XmaFrame) -> None:
         """Give a picture that is done to whoever receives it; ``made`` is closed by that.
 
-        A dummy gets the planes themselves, their host side read where they have one. A frame in
-        host memory gets a copy.
+        A dummy gets the planes themselves, their side on the host read where they have one. A
+        frame in host memory gets a copy.
 
         Raises
         ------

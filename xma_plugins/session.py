@@ -4,9 +4,9 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from bridges.closable import Closable
@@ -20,8 +20,9 @@ from xma_plugins.errors import (
     OrderError,
     PluginError,
 )
+from xma_plugins.kinds import SessionType
 from xma_plugins.plugin import Plugin
-from xma_plugins.properties import Properties, SessionType
+from xma_plugins.properties import Properties
 from xma_plugins.registry import find_plugin, handshake
 
 if TYPE_CHECKING:
@@ -154,9 +155,9 @@ class Session(Closable, Generic[P]):
         )
 
     @property
-    def params(self) -> MappingProxyType[str, Any]:
+    def params(self) -> Mapping[str, Any]:
         """What the plugin was given by name."""
-        return self.properties.params  # type: ignore[return-value]
+        return self.properties.params
 
     @property
     def state(self) -> str:
@@ -184,13 +185,26 @@ class Session(Closable, Generic[P]):
 
     # What an application's call has in common.
 
-    def _call(self, callback: Callable[..., T], name: str, *arguments: Any) -> T:
-        """Call the plugin, in turn, and note what it took."""
+    def _enter(self, call: str) -> None:
+        """Begin an application's call; whoever does must release ``_turn`` at its end.
+
+        Raises
+        ------
+        OrderError
+            Another thread is in a call, or the session is not open.
+        """
         if not self._turn.acquire(blocking=False):
             raise OrderError(
-                f"{name} of {self.name} was called while another thread is in it; a session is "
+                f"{call} of {self.name} was called while another thread is in it; a session is "
                 "used by one thread at a time"
             )
+        if self._state != "open":
+            self._turn.release()
+            does = "failed; destroy it" if self._state == "failed" else f"is {self._state}"
+            raise OrderError(f"{call} of {self.name} is out of order: the session {does}")
+
+    def _call(self, callback: Callable[..., T], name: str, *arguments: Any) -> T:
+        """Call the plugin, and note what it took."""
         started = time.perf_counter()
         try:
             return callback(self, *arguments)
@@ -206,24 +220,18 @@ class Session(Closable, Generic[P]):
         finally:
             self.seconds += time.perf_counter() - started
             self.calls += 1
-            self._turn.release()
-
-    def _check_open(self, call: str) -> None:
-        if self._state != "open":
-            does = "failed; destroy it" if self._state == "failed" else f"is {self._state}"
-            raise OrderError(f"{call} of {self.name} is out of order: the session {does}")
 
     # Buffers: the plugin side.
 
     def buffer_alloc(self, nbytes: int, *, device_only: bool = False) -> BufferObject:
-        """Return a new buffer on the session's bank; its host side is zeroed.
+        """Return a new buffer on the session's bank; its side on the host is zeroed.
 
         Parameters
         ----------
         nbytes : int
             At least 1.
         device_only : bool
-            Whether it has no host side: ``data`` is then None.
+            Whether it has no side on the host: ``data`` is then None.
 
         Raises
         ------
@@ -257,7 +265,7 @@ class Session(Closable, Generic[P]):
     ) -> BufferObject:
         """Return a new buffer on a given bank; see `buffer_alloc`."""
         if self._state == "destroyed":
-            self._check_open("buffer_alloc")
+            raise OrderError(f"buffer_alloc of {self.name} is out of order: it is destroyed")
         buffer = self.device.allocate(nbytes, bank=bank, device_only=device_only, holder=self.name)
         buffer.on_free = self._forget
         self._buffers[id(buffer)] = buffer
@@ -280,11 +288,11 @@ class Session(Closable, Generic[P]):
         buffer.free()
 
     def buffer_write(self, buffer: BufferObject, nbytes: int, offset: int = 0) -> None:
-        """Carry bytes of a buffer's host side to the device; see `BufferObject.write`."""
+        """Carry bytes from the host's side of a buffer to the device; see `BufferObject.write`."""
         buffer.write(nbytes, offset)
 
     def buffer_read(self, buffer: BufferObject, nbytes: int, offset: int = 0) -> None:
-        """Carry bytes of a buffer to its host side; see `BufferObject.read`."""
+        """Carry bytes of a buffer to the host's side of it; see `BufferObject.read`."""
         buffer.read(nbytes, offset)
 
     def frame_pool(
@@ -299,7 +307,7 @@ class Session(Closable, Generic[P]):
         capacity : int
             How many there are at most; they are made as they are needed.
         device_only : bool
-            Whether the buffers have no host side.
+            Whether the buffers have no side on the host.
         **layout
             ``strides`` and ``written``, as of `FramePool`.
         """
@@ -443,22 +451,21 @@ class Session(Closable, Generic[P]):
         PluginError
             The plugin failed to close.
         """
-        if self._state == "destroyed":
-            return
-        if self._turn.locked():
+        if not self._turn.acquire(blocking=False):
             raise OrderError(
                 f"destroy of {self.name} was called while another thread is in it; let that end"
             )
-        failure: BaseException | None = None
         try:
-            self._call(self.plugin.close, "close")
-        except Exception as error:  # noqa: BLE001 - raised below
-            failure = error
-        left = self._tear_down()
-        if failure is not None:
-            raise failure
-        if left:
-            raise BufferUseError(f"{self.name} was destroyed, and {left}")
+            if self._state == "destroyed":
+                return
+            try:
+                self._call(self.plugin.close, "close")
+            finally:
+                left = self._tear_down()
+            if left:
+                raise BufferUseError(f"{self.name} was destroyed, and {left}")
+        finally:
+            self._turn.release()
 
     def _tear_down(self) -> str:
         """Free everything; return what should have been free before."""

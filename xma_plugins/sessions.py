@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bridges.closable import Closable
 from bridges.frame import FrameInfo
+from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import BufferUseError, DataError, InvalidError, NoKernelError
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
+from xma_plugins.frames import XmaFrame
+from xma_plugins.kinds import SessionType
 from xma_plugins.order import Order
 from xma_plugins.properties import (
     AdminProperties,
@@ -17,7 +19,6 @@ from xma_plugins.properties import (
     KernelProperties,
     Properties,
     ScalerProperties,
-    SessionType,
 )
 from xma_plugins.session import Session
 from xma_plugins.status import Status
@@ -98,37 +99,45 @@ class _Stream(Session[P], Generic[P]):
 
     def _give(self, callback: Callable[..., Status], frame: XmaFrame | None) -> Status:
         """Send a frame, or the end."""
-        self._check_open(self._send)
-        if not isinstance(frame, XmaFrame | None):
+        self._enter(self._send)
+        try:
+            is_end = frame is None or (isinstance(frame, XmaFrame) and frame.is_last_frame)
+            item = _LAST_FRAME if is_end else self._checked(frame)
+            self._order.before_send(item, is_end)
+            status = self._call(callback, self._send, item)
+            self._order.after_send(status, item, is_end)
+            return status
+        finally:
+            self._turn.release()
+
+    def _checked(self, frame: object) -> XmaFrame:
+        """Return what can be sent, and note who has it."""
+        if not isinstance(frame, XmaFrame):
             raise InvalidError(
                 f"{self.name} takes an XmaFrame, got {type(frame).__name__}; "
                 "xma_plugins.builtin.libav_frame.from_av makes one of a picture of PyAV"
             )
-        if frame is None or frame.is_last_frame:
-            frame, is_end = _LAST_FRAME, True
-        else:
-            is_end = False
-            if frame.closed:
-                raise BufferUseError(
-                    f"a frame that was closed was sent to {self.name}; close it behind"
-                )
-            if frame.is_dummy:
-                raise InvalidError(
-                    f"a frame without planes was sent to {self.name}; send None at the end"
-                )
-            frame.hand_to(self.name)
-        self._order.before_send(frame, is_end)
-        status = self._call(callback, self._send, frame)
-        self._order.after_send(status, frame, is_end)
-        return status
+        if frame.closed:
+            raise BufferUseError(
+                f"a frame that was closed was sent to {self.name}; close it behind"
+            )
+        if frame.is_dummy:
+            raise InvalidError(
+                f"a frame without planes was sent to {self.name}; send None at the end"
+            )
+        frame.hand_to(self.name)
+        return frame
 
     def _take(self, callback: Callable[..., Status], into: Any) -> Status:
         """Receive into a frame or a data buffer, or into a list of them."""
-        self._check_open(self._receive)
-        self._order.before_receive()
-        status = self._call(callback, self._receive, into)
-        self._order.after_receive(status)
-        return status
+        self._enter(self._receive)
+        try:
+            self._order.before_receive()
+            status = self._call(callback, self._receive, into)
+            self._order.after_receive(status)
+            return status
+        finally:
+            self._turn.release()
 
 
 _NOT_TAKEN = frozenset((Status.TRY_AGAIN, Status.RESEND_AND_RECV, Status.FLUSH_AGAIN))
@@ -236,23 +245,29 @@ class DecoderSession(_GivesFrames[DecoderProperties]):
         DataError
             The data is damaged. It counts as taken, and the session goes on.
         """
-        self._check_open(self._send)
-        is_end = data is None or (isinstance(data, XmaDataBuffer) and data.is_eof)
-        item = _LAST_DATA if is_end else _as_data(data)
-        self._order.before_send(data, is_end)
+        self._enter(self._send)
         try:
-            status, used = self._call(self.plugin.send_data, self._send, item)
-        except DataError:
-            taken = Status.SUCCESS if is_end else Status.SEND_MORE_DATA
-            self._order.after_send(taken, data, is_end)
-            raise
-        self._order.after_send(status, data, is_end)
-        return status, used
+            is_end = data is None or (isinstance(data, XmaDataBuffer) and data.is_eof)
+            item = _LAST_DATA if is_end else _as_data(data)
+            self._order.before_send(data, is_end)
+            try:
+                status, used = self._call(self.plugin.send_data, self._send, item)
+            except DataError:
+                taken = Status.SUCCESS if is_end else Status.SEND_MORE_DATA
+                self._order.after_send(taken, data, is_end)
+                raise
+            self._order.after_send(status, data, is_end)
+            return status, used
+        finally:
+            self._turn.release()
 
     def get_properties(self) -> FrameInfo | None:
         """Return what the stream says of its pictures; None before it said so."""
-        self._check_open("get_properties")
-        info: FrameInfo | None = self._call(self.plugin.get_properties, "get_properties")
+        self._enter("get_properties")
+        try:
+            info: FrameInfo | None = self._call(self.plugin.get_properties, "get_properties")
+        finally:
+            self._turn.release()
         return info
 
 
@@ -307,13 +322,19 @@ class KernelSession(Session[KernelProperties]):
 
     def write(self, parameters: Mapping[str, Any]) -> None:
         """Hand parameters to the plugin."""
-        self._check_open("write")
-        self._call(self.plugin.write, "write", parameters)
+        self._enter("write")
+        try:
+            self._call(self.plugin.write, "write", parameters)
+        finally:
+            self._turn.release()
 
     def read(self) -> Mapping[str, Any]:
         """Return the plugin's parameters."""
-        self._check_open("read")
-        found: Mapping[str, Any] = self._call(self.plugin.read, "read")
+        self._enter("read")
+        try:
+            found: Mapping[str, Any] = self._call(self.plugin.read, "read")
+        finally:
+            self._turn.release()
         return found
 
 

@@ -9,7 +9,10 @@ from typing import Any
 from xma_plugins.code import Code
 from xma_plugins.errors import BufferUseError, InvalidError
 
-__all__ = ["SideData", "SideDataType"]
+__all__ = ["QP_BLOCK", "SideData", "SideDataType"]
+
+QP_BLOCK = 16
+"""Pixels along a side of a block of a QP map: a macroblock of H.264 (ITU-T H.264, 7.3.5)."""
 
 
 class SideDataType(Code):

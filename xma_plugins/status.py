@@ -6,7 +6,7 @@ XRT 2.13). A failure is an exception and has no code.
 
 from xma_plugins.code import Code
 
-__all__ = ["Status"]
+__all__ = ["Status", "name_of"]
 
 
 class Status(Code):
@@ -26,3 +26,8 @@ class Status(Code):
     """From send: nothing was taken; receive, then send the same again. From receive: send more."""
     RESEND_AND_RECV = 6
     """From send: receive is allowed, then send the same again."""
+
+
+def name_of(answer: object) -> str:
+    """Return a plugin's answer as people read it, whatever it is."""
+    return answer.name if isinstance(answer, Status) else repr(answer)

@@ -183,3 +183,37 @@ def test_what_is_lost_is_told(filtered):
 def test_a_picture_that_is_too_large_is_refused(filtered):
     with pytest.raises(FormatError, match=r"resize makes 60000x\d+, which is more than FFmpeg"):
         filtered("h264", "resize(width=60000)")
+
+
+@pytest.mark.parametrize("device", ["cpu", "opencl"])
+def test_gray_stays_luma_through_later_kernels(filtered, device):
+    """What is gray in between is written in the format that a gray picture alone is written in."""
+    chain = ["rgb_to_grayscale", "resize(width=65, height=33)", "flip"]
+    for codec, pix_fmt in (("ffv1", "yuv420p"), ("ffv1", "gray")):
+        asked = None if pix_fmt == "yuv420p" else pix_fmt
+        video = VideoOptions(codec=codec, pix_fmt=asked)
+        path, report = filtered("odd_yuv420p", *chain, device=device, video=video, overwrite=True)
+        assert (report.output.pix_fmt, report.bytes_copied) == (pix_fmt, 0)
+        for frame in frames_of(path):
+            if pix_fmt == "yuv420p":
+                assert all((channel_of(frame, name) == 128).all() for name in "uv")
+
+
+def test_a_run_that_is_stopped_while_it_scales(clips, tmp_path):
+    """A step is closed by whoever stops the run, once its own thread is out of it."""
+
+    def stop(event):
+        if isinstance(event, transcode.Progress) and event.frames_encoded > 2:
+            raise ZeroDivisionError
+
+    video = VideoOptions(codec="ffv1", size=(640, 480))
+    for _ in range(4):
+        with pytest.raises(ZeroDivisionError):
+            transcode.run(
+                clips.path("h264"),
+                tmp_path / "out.mkv",
+                filters=["invert"],
+                video=video,
+                on_progress=stop,
+            )
+        assert not list(tmp_path.iterdir())

@@ -10,27 +10,15 @@ from bridges.backends.cpu import CPUContext
 from bridges.formats import pixel_format
 from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
 from bridges.kernels import Kernel, apply, create_runtime
-from xma_plugins.device import Device, open_device
 from xma_plugins.frames import XmaFrame
+from xma_plugins.host_frames import host_side as host_side_of
 from xma_plugins.host_frames import to_host
 from xma_plugins.status import Status
 
-__all__ = ["DEVICES", "applied", "frame_of", "open_for_tests", "picture_info", "planes", "run"]
-
 DEVICES = ("cpu", "opencl", "sycl")
+"""Of the kinds in `devices`: those that run kernels, each once."""
+
 TIME_BASE = Fraction(1, 90000)
-
-
-def open_for_tests(name: str) -> Device:
-    """Open a device; a test is skipped where there is none, as `require` has it."""
-    from tests.helpers.require import require
-    from xma_plugins.errors import NoDeviceError
-
-    try:
-        return open_device(name)
-    except NoDeviceError as error:
-        require(name, False, str(error))
-        raise
 
 
 def picture_info(name: str, width: int, height: int) -> FrameInfo:
@@ -59,15 +47,7 @@ def planes(frame: XmaFrame) -> list[np.ndarray]:
 
 def host_side(frame: XmaFrame) -> list[np.ndarray]:
     """Return the samples on the host's side of a picture in device buffers."""
-    return [
-        np.ndarray(
-            plane.tensor.info.shape,
-            plane.tensor.info.dtype,
-            plane.buffer.data.data,
-            strides=plane.tensor.info.strides,
-        )
-        for plane in frame.planes
-    ]
+    return [host_side_of(plane) for plane in frame.planes]
 
 
 def applied(

@@ -6,7 +6,6 @@ library for cards serves there: no device is opened.
 
 from __future__ import annotations
 
-import functools
 import json
 
 from tests.xma_plugins.noop import build, needs_noop, run
@@ -28,14 +27,7 @@ libc.malloc_usable_size.restype = c.c_size_t
 """
 
 
-@functools.cache
-def _folder(base):
-    build("noop_card.c", base)
-    return base
-
-
 def _ask(folder, code):
-    needs_noop()
     out = run(_PREAMBLE + code + "\nprint(json.dumps(answer))\nprint('done')", folder, folder)
     return json.loads(out.split("\n", 1)[0])
 
@@ -43,7 +35,8 @@ def _ask(folder, code):
 def prepare(folder):
     """Compile what the child needs into a folder, which the other functions take."""
     needs_noop()
-    return _folder(folder)
+    build("noop_card.c", folder)
+    return folder
 
 
 def plane_counts(folder):

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from bridges.errors import ClosedError
+from bridges.errors import ClosedError, DeviceError
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
 from bridges.tensor import TensorInfo
@@ -184,7 +184,7 @@ def test_memory_that_runs_out_half_way(host):
         bank = host.banks[0]
         whole, bank.nbytes = bank.nbytes, layouts[0].span + layouts[1].span
         try:
-            with pytest.raises(Exception, match="copy_filter"):
+            with pytest.raises(DeviceError, match="copy_filter"):
                 pool.acquire()
         finally:
             bank.nbytes = whole

@@ -13,17 +13,18 @@ from tests.xma_plugins.device_pictures import (
     applied,
     frame_of,
     host_side,
-    open_for_tests,
     picture_info,
     planes,
 )
+from tests.xma_plugins.devices import opened
 from xma_plugins.buffers import BufferType
 from xma_plugins.builtin.cascade import cascade_parents
 from xma_plugins.conformance import Setup, check_plugin
-from xma_plugins.device import Device, open_device
+from xma_plugins.device import Device
 from xma_plugins.errors import InvalidError, XmaTimeoutError
 from xma_plugins.frames import XmaFrame
-from xma_plugins.properties import Port, ScalerProperties, ScalerType
+from xma_plugins.kinds import ScalerType
+from xma_plugins.properties import Port, ScalerProperties
 from xma_plugins.sessions import ScalerSession
 from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status
@@ -31,16 +32,9 @@ from xma_plugins.status import Status
 SIZES = ((48, 26), (127, 35), (20, 9), (64, 18))
 
 
-@pytest.fixture(scope="module", params=DEVICES)
+@pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest):
-    with open_for_tests(request.param) as opened:
-        yield opened
-
-
-@pytest.fixture
-def cpu():
-    with open_device("cpu") as opened:
-        yield opened
+    return opened(request.param)
 
 
 def session_of(
@@ -178,9 +172,9 @@ def test_half_rate_has_every_second_picture(device: Device):
         close(made)
 
 
-def test_half_rate_keeps_count_of_pictures_that_wait(cpu: Device):
+def test_half_rate_keeps_count_of_pictures_that_wait(host: Device):
     frames = [frame_of(picture_info("nv12", 16, 16), seed, seed) for seed in range(4)]
-    with session_of(cpu, ((8, 8),), half=(0,), depth=1, pool=1) as session:
+    with session_of(host, ((8, 8),), half=(0,), depth=1, pool=1) as session:
         assert session.send_frame(frames[0]) is Status.SUCCESS
         _, held = session.recv_frame_list()
         assert session.send_frame(frames[1]) is Status.SEND_MORE_DATA
@@ -232,7 +226,7 @@ def test_tables_of_the_properties(device: Device, tmp_path):
         close(made)
 
 
-def test_one_table_leaves_the_other_axis_its_own(cpu: Device, tmp_path):
+def test_one_table_leaves_the_other_axis_its_own(host: Device, tmp_path):
     table = random_coefficients(np.random.default_rng(5))
     info = picture_info("gray", 64, 36)
     frame = frame_of(info)
@@ -242,15 +236,15 @@ def test_one_table_leaves_the_other_axis_its_own(cpu: Device, tmp_path):
     values = {"width": 50, "height": 36, "coefficients": str(file)}
     wanted = applied(get("polyphase"), planes(frame), info, values)
     given = {"horizontal_coefficients": table, "kind": ScalerType.POLYPHASE}
-    with session_of(cpu, ((50, 36),), "gray", **given) as session:
+    with session_of(host, ((50, 36),), "gray", **given) as session:
         made = scale(session, [frame])
         assert np.array_equal(planes(made[0][0])[0], wanted[0])
         close(made)
 
 
-def test_sides_that_are_left_out(cpu: Device):
+def test_sides_that_are_left_out(host: Device):
     frame = frame_of(picture_info("nv12", 64, 36))
-    with session_of(cpu, ((0, 0), (32, 0), (0, 9))) as session:
+    with session_of(host, ((0, 0), (32, 0), (0, 9))) as session:
         (made,) = scale(session, [frame])
         assert [(each.info.width, each.info.height) for each in made] == [
             (64, 36),
@@ -261,9 +255,9 @@ def test_sides_that_are_left_out(cpu: Device):
         close([made])
 
 
-def test_eight_outputs_of_one_size_share_no_memory(cpu: Device):
+def test_eight_outputs_of_one_size_share_no_memory(host: Device):
     frame = frame_of(picture_info("nv12", 64, 36))
-    with session_of(cpu, ((32, 18),) * 8, pool=2, depth=1) as session:
+    with session_of(host, ((32, 18),) * 8, pool=2, depth=1) as session:
         made = scale(session, [frame, frame])
         addresses = [each.planes[0].buffer.paddr for outputs in made for each in outputs]
         assert len(set(addresses)) == 16
@@ -282,20 +276,20 @@ def test_pictures_are_received_into_host_memory(device: Device):
             assert into[1].do_not_encode is not is_due
 
 
-def test_side_data_of_another_size_is_left_behind(cpu: Device):
+def test_side_data_of_another_size_is_left_behind(host: Device):
     frame = frame_of(picture_info("nv12", 64, 36))
     frame.add_side_data(SideData(SideDataType.QP_MAP, bytes(12)))
     frame.add_side_data(SideData(SideDataType.HDR, b"hdr"))
-    with session_of(cpu, ((32, 18),)) as session:
+    with session_of(host, ((32, 18),)) as session:
         made = scale(session, [frame])
         assert made[0][0].side_data(SideDataType.QP_MAP) is None
         assert made[0][0].side_data(SideDataType.HDR).buffer == b"hdr"
         close(made)
 
 
-def test_a_pool_that_is_held_is_told_of(cpu: Device):
+def test_a_pool_that_is_held_is_told_of(host: Device):
     frames = [frame_of(picture_info("nv12", 16, 16), seed) for seed in range(2)]
-    session = session_of(cpu, ((8, 8),), depth=1, pool=1, timeout=0.05)
+    session = session_of(host, ((8, 8),), depth=1, pool=1, timeout=0.05)
     assert session.send_frame(frames[0]) is Status.SUCCESS
     _, held = session.recv_frame_list()
     assert session.send_frame(frames[1]) is Status.SUCCESS
@@ -325,19 +319,19 @@ def test_a_pool_that_is_held_is_told_of(cpu: Device):
         ),
     ],
 )
-def test_wrong_properties_are_refused(cpu: Device, given, error, message: str):
+def test_wrong_properties_are_refused(host: Device, given, error, message: str):
     frame = frame_of(picture_info("nv12", 16, 16))
-    with pytest.raises(error, match=message), session_of(cpu, ((8, 8),), **given) as session:
+    with pytest.raises(error, match=message), session_of(host, ((8, 8),), **given) as session:
         session.send_frame(frame)
-    assert not cpu.buffers
+    assert not host.buffers
 
 
-def test_an_output_keeps_the_format(cpu: Device):
+def test_an_output_keeps_the_format(host: Device):
     properties = ScalerProperties(
         plugin="kernel_scaler", input=Port(format="nv12"), outputs=(Port(format="rgb24"),)
     )
     with pytest.raises(InvalidError, match="an output is to be rgb24; convert"):
-        ScalerSession(properties, cpu)
+        ScalerSession(properties, host)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +340,5 @@ def test_an_output_keeps_the_format(cpu: Device):
 def test_keeps_the_rules(name: str, kind: ScalerType):
     polyphase = kind is ScalerType.POLYPHASE
     params = {"cascade": polyphase, "zerocopy": polyphase}
-    with open_for_tests(name) as device:
-        setup = Setup(params=params, properties={"type": kind})
-        check_plugin("kernel_scaler", setup, device=device)
+    setup = Setup(params=params, properties={"type": kind})
+    check_plugin("kernel_scaler", setup, device=opened(name))

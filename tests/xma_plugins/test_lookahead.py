@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
-from tests.xma_plugins.device_pictures import DEVICES, open_for_tests, picture_info, planes, run
+from tests.xma_plugins.device_pictures import DEVICES, picture_info, planes, run
+from tests.xma_plugins.devices import opened
 from xma_plugins.builtin.activity import difference, histogram_distance, luma, qp_map, shrunk
 from xma_plugins.conformance import Setup, check_plugin
 from xma_plugins.device import Device, DeviceDescription, open_device
@@ -23,16 +24,9 @@ from xma_plugins.status import Status
 FORMATS = ("nv12", "p010le", "yuv420p12le", "gray16le", "yuyv422", "rgb24", "gbrp10le")
 
 
-@pytest.fixture(scope="module", params=DEVICES)
+@pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest):
-    with open_for_tests(request.param) as opened:
-        yield opened
-
-
-@pytest.fixture
-def cpu():
-    with open_device("cpu") as opened:
-        yield opened
+    return opened(request.param)
 
 
 def scene(number: int, shift: int = 0, size: tuple[int, int] = (96, 64)) -> np.ndarray:
@@ -64,8 +58,10 @@ def session_of(device: Device, name: str, **params: object) -> FilterSession:
     return FilterSession(properties, device)
 
 
-def on_device(device: Device, frames: list[XmaFrame], name: str) -> list[XmaFrame]:
-    """Return pictures in device-only buffers: what a kernel that changes nothing makes of them."""
+def on_device(
+    device: Device, frames: list[XmaFrame], name: str
+) -> tuple[FilterSession, list[XmaFrame]]:
+    """Return a session, and pictures in its device-only buffers; their samples are the same."""
     properties = FilterProperties(
         plugin="kernel_filter",
         input=Port(format=name),
@@ -79,11 +75,11 @@ CUTS = [0] * 4 + [1] * 4 + [2] * 3
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_scene_changes_are_found(cpu: Device, name: str):
+def test_scene_changes_are_found(host: Device, name: str):
     frames = [
         frame_of(name, scene(number, shift=2 * place), place) for place, number in enumerate(CUTS)
     ]
-    with session_of(cpu, name) as session:
+    with session_of(host, name) as session:
         made = list(run(session, frames))
         assert [frame.pts for frame in made] == list(range(len(CUTS)))
         assert [frame.pts for frame in made if frame.is_idr] == [4, 8]
@@ -118,45 +114,45 @@ def test_device_only_pictures_are_looked_at(device: Device, name: str):
             frame.close()
 
 
-def test_a_flash_is_no_scene_change(cpu: Device):
+def test_a_flash_is_no_scene_change(host: Device):
     pictures = [scene(0)] * 3 + [np.ones((64, 96))] + [scene(0)] * 3
     frames = [frame_of("nv12", picture, place) for place, picture in enumerate(pictures)]
     for depth, wanted in ((1, []), (8, []), (0, [3, 4])):
-        with session_of(cpu, "nv12", lookahead_depth=depth) as session:
+        with session_of(host, "nv12", lookahead_depth=depth) as session:
             made = list(run(session, frames))
             assert [frame.pts for frame in made if frame.is_idr] == wanted
             for frame in made:
                 frame.close()
 
 
-def test_a_fade_and_a_pan_are_no_scene_changes(cpu: Device):
+def test_a_fade_and_a_pan_are_no_scene_changes(host: Device):
     fade = [scene(0) * (1 - k / 16) + scene(1) * (k / 16) for k in range(17)]
     pan = [scene(3, shift=6 * k) for k in range(12)]
     for pictures in (fade, pan):
         frames = [frame_of("yuv420p10le", each) for each in pictures]
-        with session_of(cpu, "yuv420p10le") as session:
+        with session_of(host, "yuv420p10le") as session:
             for made in run(session, frames):
                 assert not made.is_idr
                 made.close()
 
 
-def test_thresholds_are_parameters(cpu: Device):
+def test_thresholds_are_parameters(host: Device):
     frames = [frame_of("gray", np.full((16, 16), value)) for value in (0.2, 0.3)]
     for params, wanted in (
         ({"scene_difference": 0.09}, True),
         ({"scene_difference": 0.11}, False),
         ({"scene_histogram": 1.1}, False),
     ):
-        with session_of(cpu, "gray", **params) as session:
+        with session_of(host, "gray", **params) as session:
             made = list(run(session, frames))
             assert made[1].is_idr is wanted
             for frame in made:
                 frame.close()
 
 
-def test_pictures_come_so_many_later(cpu: Device):
+def test_pictures_come_so_many_later(host: Device):
     frames = [frame_of("nv12", scene(0), pts) for pts in range(5)]
-    with session_of(cpu, "nv12", lookahead_depth=2) as session:
+    with session_of(host, "nv12", lookahead_depth=2) as session:
         said = [session.send_frame(frame) for frame in frames[:3]]
         assert said == [Status.SEND_MORE_DATA, Status.SEND_MORE_DATA, Status.SUCCESS]
         status, made = session.recv_frame()
@@ -166,9 +162,9 @@ def test_pictures_come_so_many_later(cpu: Device):
     assert all(plane.refcount == 1 for frame in frames for plane in frame.planes)
 
 
-def test_a_change_of_size_is_no_scene_change(cpu: Device):
+def test_a_change_of_size_is_no_scene_change(host: Device):
     frames = [frame_of("nv12", scene(k, size=size)) for k, size in enumerate([(96, 64), (64, 96)])]
-    with session_of(cpu, "nv12") as session:
+    with session_of(host, "nv12") as session:
         for made, blocks in zip(run(session, frames), ((4, 6), (6, 4)), strict=True):
             assert not made.is_idr
             assert made.side_data(SideDataType.QP_MAP).nbytes == blocks[0] * blocks[1]
@@ -197,17 +193,17 @@ def test_maps_are_those_of_the_formula(width: int, height: int, gain: float):
     assert np.abs(found - (exact - exact.mean())).max() < 1.001
 
 
-def test_flat_blocks_get_finer_steps(cpu: Device):
+def test_flat_blocks_get_finer_steps(host: Device):
     random = np.random.default_rng(0)
     picture = np.full((64, 64), 0.5)
     picture[:, 32:] += np.kron(random.uniform(-0.3, 0.3, (16, 8)), np.ones((4, 4)))
-    with session_of(cpu, "yuv420p10le") as session:
+    with session_of(host, "yuv420p10le") as session:
         (made,) = run(session, [frame_of("yuv420p10le", picture)])
         steps = np.frombuffer(made.side_data(SideDataType.QP_MAP).buffer, np.int8).reshape(4, 4)
         assert (steps[:, :2] < -2).all()
         assert (steps[:, 2:] > 2).all()
         made.close()
-    with session_of(cpu, "yuv420p10le", spatial_aq_gain=0) as session:
+    with session_of(host, "yuv420p10le", spatial_aq_gain=0) as session:
         (made,) = run(session, [frame_of("yuv420p10le", picture)])
         assert made.side_data(SideDataType.QP_MAP) is None
         made.close()
@@ -241,9 +237,9 @@ def test_small_pictures_are_means():
         ({"depth": 2}, "no parameter 'depth'; it has lookahead_depth"),
     ],
 )
-def test_wrong_parameters_are_refused(cpu: Device, params, message: str):
+def test_wrong_parameters_are_refused(host: Device, params, message: str):
     with pytest.raises(InvalidError, match=message):
-        session_of(cpu, "nv12", **params)
+        session_of(host, "nv12", **params)
 
 
 def test_pictures_are_received_into_host_memory(device: Device):
@@ -261,19 +257,17 @@ def test_pictures_are_received_into_host_memory(device: Device):
 
 
 @pytest.mark.parametrize("depth", [0, 8, 20])
-def test_keeps_the_rules(cpu: Device, depth: int):
-    check_plugin("lookahead", Setup(params={"lookahead_depth": depth}), device=cpu)
+def test_keeps_the_rules(host: Device, depth: int):
+    check_plugin("lookahead", Setup(params={"lookahead_depth": depth}), device=host)
 
 
 def test_a_device_without_resize_cannot_see_its_pictures():
-    info = picture_info("nv12", 96, 64)
+    before, near = on_device(opened("opencl"), [frame_of("nv12", scene(0))], "nv12")
     with (
-        open_for_tests("opencl") as device,
+        before,
         open_device(DeviceDescription("opencl", compute_units=["invert"])) as bare,
+        session_of(bare, "nv12") as session,
+        near[0],
+        pytest.raises(InvalidError, match="has no compute unit that runs resize"),
     ):
-        before, near = on_device(device, [frame_of("nv12", scene(0))], "nv12")
-        with before, session_of(bare, "nv12") as session:
-            with pytest.raises(InvalidError, match="has no compute unit that runs resize"):
-                session.send_frame(near[0])
-            near[0].close()
-        assert info.width == 96
+        session.send_frame(near[0])

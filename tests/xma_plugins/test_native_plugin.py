@@ -28,7 +28,8 @@ from xma_plugins.device import open_device
 from xma_plugins.errors import (
     InvalidError, NoDeviceError, OrderError, PluginError, XmaError, XmaTimeoutError,
 )
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
+from xma_plugins.data_buffer import XmaDataBuffer
+from xma_plugins.frames import XmaFrame
 from xma_plugins.properties import (
     DecoderProperties, EncoderProperties, FilterProperties, KernelProperties, Port,
     ScalerProperties,
@@ -55,9 +56,7 @@ def refused(error, text, call, *arguments, **named):
         raise AssertionError(f"no {error.__name__}: {text}")
 
 def picture(width=50, height=35, seed=0, name="yuv420p", **described):
-    from xma_plugins.native.frames import whole_rows
-
-    frame = whole_rows(FrameInfo(pixel_format(name), width, height))
+    frame = XmaFrame.allocate(FrameInfo(pixel_format(name), width, height))
     generator = np.random.default_rng(seed)
     for plane in frame.planes:
         array = np.asarray(plane.tensor)
@@ -171,16 +170,24 @@ def test_memory_that_ends_with_the_last_sample_is_left_alone_behind_it(child):
     child("""
 plugin = native.native_plugin(f"{folder}/copy_filter.so")
 info = FrameInfo(pixel_format("yuv420p"), 50, 35)
-from xma_plugins.frames import BufferRef
+from xma_plugins.frames import BufferRef, padded_planes
 from xma_plugins.native.frames import has_whole_rows
-ended = XmaFrame.allocate(info)
+def ending():
+    refs = []
+    for each in padded_planes(info):
+        memory = np.zeros(each.span, np.uint8)
+        array = np.ndarray(each.shape, each.dtype, memory, 0, each.strides)
+        refs.append(BufferRef(CPUContext().wrap(array)))
+    return XmaFrame(info, refs)
+ended = ending()
+assert not has_whole_rows(ended)
 with FilterSession(FilterProperties(plugin=plugin, input=port(), params=CU), host) as session:
     for frame in (ended, picture()):
         other = picture(seed=1)
         for plane, into in zip(other.planes, frame.planes):
             np.asarray(into.tensor)[...] = np.asarray(plane.tensor)
         session.send_frame(frame)
-        target = XmaFrame.allocate(info)
+        target = ending()
         status, got = session.recv_frame(target)
         assert got is target and same(frame, got)
 exact = np.zeros(34 * 128 + 50, np.uint8)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import threading
+import time
 import weakref
 
 import pytest
@@ -330,7 +332,7 @@ def test_no_dummies_are_sent(device):
             session.send_frame(XmaFrame())
         closed = picture()
         closed.close()
-        with pytest.raises((InvalidError, BufferUseError)):
+        with pytest.raises(BufferUseError, match="a frame that was closed was sent"):
             session.send_frame(closed)
         assert session.state == "open"
 
@@ -624,3 +626,37 @@ def test_an_encoder_gives_data(device):
         assert (status, data.pts, data.alloc_size) == (Status.SUCCESS, 9, 33 * 17 + 2 * 17 * 9)
         data.close()
         assert session.recv_data() == (Status.EOS, None)
+
+
+class Closing(Free):
+    """Notes what reaches it, and in which order."""
+
+    def init(self, session):
+        self.calls = []
+
+    def write(self, session, parameters):
+        self.calls.append("write")
+        time.sleep(1e-4)
+        self.calls.append("written")
+
+    def close(self, session):
+        self.calls.append("close")
+        time.sleep(1e-4)
+        self.calls.append("closed")
+
+
+def test_destroyed_by_some_threads_while_another_is_at_work(device):
+    def work(session, call):
+        for _ in range(3):
+            with contextlib.suppress(OrderError):
+                call()
+
+    for _ in range(60):
+        session = kernel_session(device, Closing)
+        calls = [lambda s=session: s.write({}), session.destroy, session.destroy]
+        run_together(lambda call, s=session: work(s, call), calls)
+        session.destroy()
+        done = session.plugin.calls
+        assert done[-2:] == ["close", "closed"]
+        assert done[:-2] == ["write", "written"] * (len(done) // 2 - 1)
+        assert session.state == "destroyed"

@@ -19,14 +19,17 @@ import pytest
 
 from bridges.edges.cpu_to_ffmpeg import held_planes
 from bridges.kernels import get
+from tests.helpers.process import open_files
 from tests.xma_plugins.coded import bytes_of, head_of, packets_of, pictures_of
 from tests.xma_plugins.device_pictures import applied
+from tests.xma_plugins.devices import opened
 from tests.xma_plugins.pictures import arrays, dense
 from xma_plugins.buffers import BufferType
 from xma_plugins.builtin.libav_frame import from_av, to_av
+from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.device import open_device
 from xma_plugins.errors import BufferUseError
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
+from xma_plugins.frames import XmaFrame
 from xma_plugins.host_frames import to_host
 from xma_plugins.properties import (
     DecoderProperties,
@@ -371,19 +374,16 @@ def resident_kib():
 
 @pytest.mark.parametrize("name", ["cpu", "opencl", "sycl"])
 def test_many_runs_leave_memory_and_descriptors_as_they_were(clips, name):
-    from tests.xma_plugins.device_pictures import open_for_tests
-
-    path = clips.path("ffv1")
-    with open_for_tests(name) as device:
-        for _ in range(4):
-            drop_some(path, device)
-        before = resident_kib(), len(os.listdir("/proc/self/fd"))
-        for _ in range(12):
-            drop_some(path, device)
-        assert len(os.listdir("/proc/self/fd")) == before[1]
-        # One picture of each run, with all its sizes, would be more.
-        assert resident_kib() - before[0] < 12 * 128 * 96 * 1.5 * 12 / 1024
-        assert device.banks[0].used == 0
+    path, device = clips.path("ffv1"), opened(name)
+    for _ in range(4):
+        drop_some(path, device)
+    before = resident_kib(), open_files()
+    for _ in range(12):
+        drop_some(path, device)
+    assert open_files() == before[1]
+    # One picture of each run, with all its sizes, would be more.
+    assert resident_kib() - before[0] < 12 * 128 * 96 * 1.5 * 12 / 1024
+    assert device.banks[0].used == 0
 
 
 def test_a_device_of_another_kind_is_reached_through_the_host(clips):
@@ -440,7 +440,7 @@ def test_ffmpeg_may_hold_pictures_longer_than_their_session(clips, device):
 
 def test_a_thread_for_each_session(clips, device):
     """Small pools hold back whoever is ahead, and nobody waits for ever."""
-    path = clips.path("long_gop")
+    path = clips.path("bframes")
     decoded, scaled = queue.Queue(), queue.Queue()
     with (
         decoder_of(path, device, pool=2, timeout=20) as decoder,
@@ -484,4 +484,4 @@ def test_a_thread_for_each_session(clips, device):
                 frame.close()
         for thread in threads:
             thread.join()
-    assert times == list(clips["long_gop"].main.pts)
+    assert times == list(clips["bframes"].main.pts)

@@ -11,9 +11,9 @@ from bridges.frame import FrameInfo
 from bridges.kernels.families.samples import shape_channels
 from bridges.kernels.recipe import Planes
 from bridges.kernels.views import views
+from xma_plugins.side_data import QP_BLOCK
 
 __all__ = [
-    "BLOCK",
     "STEP",
     "Samples",
     "difference",
@@ -25,9 +25,6 @@ __all__ = [
 
 STEP = 4
 """Pixels of a picture along a side of one of a small picture."""
-
-BLOCK = 16
-"""Pixels along a side of what has a quantiser of its own: a macroblock of H.264 (7.3.5)."""
 
 _BINS = 64
 _LARGEST = 10
@@ -119,8 +116,8 @@ def qp_map(small: Samples, width: int, height: int, gain: float) -> npt.NDArray[
     numpy.ndarray
         ``(ceil(height / 16), ceil(width / 16))`` of int8.
     """
-    side = BLOCK // STEP
-    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
+    side = QP_BLOCK // STEP
+    rows, columns = -(-height // QP_BLOCK), -(-width // QP_BLOCK)
     padding = rows * side - small.shape[0], columns * side - small.shape[1]
     padded = np.pad(small, ((0, padding[0]), (0, padding[1])), "edge")
     blocks = padded.reshape(rows, side, columns, side)

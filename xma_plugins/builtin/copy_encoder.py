@@ -4,7 +4,7 @@ It asks for the ends of its commands by ``cu_cmd_status``; `CopyFilter` has the 
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,13 @@ import numpy.typing as npt
 from bridges.kernels.kernel import get
 from xma_plugins.builtin.flow import Flow, Work
 from xma_plugins.builtin.unit import take_unit
-from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame
+from xma_plugins.data_buffer import XmaDataBuffer
+from xma_plugins.frames import BufferRef, XmaFrame
+from xma_plugins.host_frames import host_side
 from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import EncoderPlugin
 from xma_plugins.properties import EncoderProperties, Port
-from xma_plugins.results import Results, planes_of, timeless
+from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
@@ -77,7 +79,7 @@ class CopyEncoder(EncoderPlugin):
 
     def _start(self, frame: XmaFrame, timeout: float) -> Work | None:
         assert frame.info is not None
-        made = self._results.acquire(timeless(frame.info), timeout)
+        made = self._results.acquire(frame.info, timeout)
         if made is None:
             return None
         work = Work(made=[made])
@@ -140,10 +142,6 @@ class CopyEncoder(EncoderPlugin):
 
 def _read(session: EncoderSession, plane: BufferRef) -> npt.NDArray[np.uint8]:
     """Return the samples of a plane, row after row, as bytes."""
-    buffer, layout = plane.buffer, plane.tensor.info
-    assert buffer is not None
-    session.buffer_read(buffer, buffer.size)
-    rows: npt.NDArray[Any] = np.ndarray(
-        layout.shape, layout.dtype, buffer.data, strides=layout.strides
-    )
-    return np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+    assert plane.buffer is not None
+    session.buffer_read(plane.buffer, plane.buffer.size)
+    return np.ascontiguousarray(host_side(plane)).reshape(-1).view(np.uint8)

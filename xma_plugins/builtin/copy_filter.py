@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridges.kernels.kernel import get
+from xma_plugins.builtin.flow import pool_timeout
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import XmaTimeoutError
 from xma_plugins.frames import XmaFrame
 from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties
-from xma_plugins.results import Results, planes_of, timeless
+from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
 
 if TYPE_CHECKING:
-    from xma_plugins.scheduler import CuCommand
+    from xma_plugins.command import CuCommand
 
 __all__ = ["CopyFilter"]
 
@@ -97,11 +98,7 @@ class CopyFilter(FilterPlugin):
                 return Status.TRY_AGAIN
             self._start(session, self._timeout)
             if not self._running:
-                raise XmaTimeoutError(
-                    f"{session.name} waited {self._timeout:g} s for a frame to copy into: all of "
-                    "its pool are held by those who received them; close some, or ask for more by "
-                    "the parameter 'pool'"
-                )
+                raise pool_timeout(session, self._timeout)
         if not self._running:
             return Status.EOS if self._is_ending else Status.TRY_AGAIN
         self._wait(session, self._running[0].command)
@@ -116,7 +113,7 @@ class CopyFilter(FilterPlugin):
         while self._waiting:
             frame = self._waiting[0]
             assert frame.info is not None
-            made = self._results.acquire(timeless(frame.info), timeout)
+            made = self._results.acquire(frame.info, timeout)
             if made is None:
                 return
             try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from xma_plugins.command import CuCommand
 
-__all__ = ["Flow", "Work", "run"]
+__all__ = ["Flow", "Work", "pool_timeout", "run"]
 
 
 @dataclass(eq=False)
@@ -64,12 +64,12 @@ class Start(Protocol):
         frame : XmaFrame
             Held by the flow until the work has started.
         timeout : float
-            Seconds to wait for frames of the pool that comes back.
+            Seconds to wait for frames of the pool that come back.
 
         Returns
         -------
         Work or None
-            None where those that receive hold all frames of the pool.
+            None where those who receive hold all frames of the pool.
         """
 
 
@@ -123,7 +123,7 @@ class Flow:
         Raises
         ------
         XmaTimeoutError
-            Those that receive hold all frames of the pool, and give none back.
+            Those who receive hold all frames of the pool, and give none back.
         XTranscodeError
             A command failed.
         """
@@ -141,11 +141,7 @@ class Flow:
 
     def _wait_for_a_frame(self) -> None:
         if not self._advance(self._timeout):
-            raise XmaTimeoutError(
-                f"{self._session.name} waited {self._timeout:g} s for a frame to write into: all "
-                "of its pool are held by those who received them; close some, or ask for more by "
-                "the parameter 'pool'"
-            )
+            raise pool_timeout(self._session, self._timeout)
 
     def _advance(self, timeout: float = 0) -> bool:
         """Start the work of the picture that waits, if that can be; return whether none waits."""
@@ -165,6 +161,14 @@ class Flow:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.close()
+
+
+def pool_timeout(session: Session[Any], seconds: float) -> XmaTimeoutError:
+    """Return the error of a session that waited for a frame, and got none."""
+    return XmaTimeoutError(
+        f"{session.name} waited {seconds:g} s for a frame to write into: all of its pool are held "
+        "by those who received them; close some, or ask for more by the parameter 'pool'"
+    )
 
 
 def run(session: Session[Any], commands: "Sequence[CuCommand]") -> None:

@@ -18,18 +18,18 @@ from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties, Port
 from xma_plugins.registers import Planes, lay_out
-from xma_plugins.results import Results, planes_of, timeless
+from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
 from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
 
-__all__ = ["KernelFilter"]
+__all__ = ["INTO_LUMA", "KernelFilter"]
 
 FilterSession = Session[FilterProperties]
 
-_INTO_LUMA = ("gray", "point", "chain")
-"""Families whose gray result may be the luma of any picture."""
+INTO_LUMA = ("gray", "point", "chain")
+"""Families whose gray result may be the luma of any picture, whose chroma then has no colour."""
 
 
 class KernelFilter(FilterPlugin):
@@ -85,7 +85,7 @@ class KernelFilter(FilterPlugin):
             return Status.SUCCESS
         assert frame.info is not None
         check_port(session, session.properties.input, frame.info, "is sent")
-        self._form(timeless(frame.info))
+        self._form(frame.info)
         return self._flow.send(frame)
 
     def recv_frame(self, session: FilterSession, frame: XmaFrame) -> Status:
@@ -137,7 +137,7 @@ class KernelFilter(FilterPlugin):
         if (
             port.format is not None
             and made.format.model is ColourModel.GRAY
-            and self._kernel.kind in _INTO_LUMA
+            and self._kernel.kind in INTO_LUMA
             and port.format.planes[0].channels == "Y"
         ):
             return replace(made, format=port.format)
@@ -145,7 +145,7 @@ class KernelFilter(FilterPlugin):
 
     def _start(self, frame: XmaFrame, timeout: float) -> Work | None:
         assert frame.info is not None
-        made = self._form(timeless(frame.info))
+        made = self._form(frame.info)
         if not isinstance(made, FrameInfo):
             return self._count(frame, made)
         target = self._results.acquire(made, timeout, written=self._kernel.written(made))

@@ -13,15 +13,16 @@ from bridges.kernels.families.polyphase import check_coefficients, coefficients
 from bridges.kernels.kernel import get
 from xma_plugins.builtin.cascade import cascade_parents, largest_first
 from xma_plugins.builtin.flow import Flow, Work, run
+from xma_plugins.builtin.output import describe, is_due
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import XmaFrame
+from xma_plugins.kinds import ScalerType
 from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import ScalerPlugin
-from xma_plugins.properties import Port, ScalerProperties, ScalerType
-from xma_plugins.results import Results, planes_of, timeless
+from xma_plugins.properties import Port, ScalerProperties
+from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
-from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
 
@@ -118,9 +119,9 @@ class KernelScaler(ScalerPlugin):
             return Status.EOS if self._flow.is_ended else Status.FLUSH_AGAIN
         assert frame.info is not None
         check_port(session, session.properties.input, frame.info, "is sent")
-        self._plan(timeless(frame.info))
+        self._plan(frame.info)
         status = Status.SEND_MORE_DATA
-        if any(_is_due(output, self._taken) for output in self._outputs):
+        if any(is_due(output, self._taken) for output in self._outputs):
             self._numbers.append(self._taken)
             status = self._flow.send(frame)
         if status is Status.TRY_AGAIN:
@@ -202,12 +203,12 @@ class KernelScaler(ScalerPlugin):
 
     def _start(self, frame: XmaFrame, timeout: float) -> Work | None:
         assert frame.info is not None
-        plan, number = self._plan(timeless(frame.info)), self._numbers[0]
+        plan, number = self._plan(frame.info), self._numbers[0]
         work = Work()
         try:
             for output, step in zip(self._outputs, plan, strict=True):
                 target = None
-                if _is_due(output, number):
+                if is_due(output, number):
                     target = self._results.acquire(step.form, timeout)
                     if target is None:
                         work.drop()
@@ -231,7 +232,7 @@ class KernelScaler(ScalerPlugin):
             target, step = work.made[index], plan[index]
             if target is None:
                 continue
-            _describe(target, frame, self._outputs[index])
+            describe(target, frame, self._outputs[index])
             made_of = source if step.parent is None else work.made[step.parent]
             assert made_of is not None
             if step.parent is not None and properties.ooo_execution:
@@ -245,11 +246,6 @@ class KernelScaler(ScalerPlugin):
             work.commands.append(self._session.schedule_cu_cmd(registers))
 
 
-def _is_due(output: Port, number: int) -> bool:
-    """Whether an output has the picture of this number, from 0."""
-    return not (output.is_half_rate and number % 2)
-
-
 def _size(output: Port, info: FrameInfo) -> tuple[int, int]:
     """Return an output's size; a side that is left out keeps the shape, both the size."""
     width, height = output.width, output.height
@@ -258,16 +254,6 @@ def _size(output: Port, info: FrameInfo) -> tuple[int, int]:
     made = get("resize").output(info, width=width, height=height)
     assert isinstance(made, FrameInfo)
     return made.width, made.height
-
-
-def _describe(target: XmaFrame, source: XmaFrame, output: Port) -> None:
-    """Give a result its picture's time and side data, but for what has the picture's size."""
-    target.describe_as(source)
-    target.remove_side_data(SideDataType.QP_MAP)
-    if output.frame_rate is not None:
-        target.frame_rate = output.frame_rate
-    elif output.is_half_rate and source.frame_rate is not None:
-        target.frame_rate = source.frame_rate / 2
 
 
 def _tables(session: ScalerSession) -> list[Any]:

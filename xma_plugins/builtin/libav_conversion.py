@@ -4,7 +4,7 @@ from bridges.formats import ColourModel, PixelFormat
 from bridges.frame import FrameInfo, Matrix, assumed_matrix
 from xma_plugins.errors import FilterError
 
-__all__ = ["conversion"]
+__all__ = ["conversion", "planar_format", "range_name"]
 
 _MATRICES = {
     Matrix.BT709: "bt709",
@@ -57,10 +57,10 @@ def conversion(info: FrameInfo, target: PixelFormat, scale: str) -> list[str]:
         chain = [f"{scale}:out_color_matrix=bt709:out_range=limited"]
     else:
         full = info.is_full_range if target.full_range is None else target.full_range
-        chain = [*_luma_of_gray(info), f"{scale}:{_ranges(info)}:out_range={_range(full)}"]
+        chain = [*_luma_of_gray(info), f"{scale}:{_ranges(info)}:out_range={range_name(full)}"]
     if target.model is ColourModel.GRAY:
         # swscale makes gray of full range, whatever it is told.
-        return [*chain, f"format={_planar(target)}", "extractplanes=y"]
+        return [*chain, f"format={planar_format(target)}", "extractplanes=y"]
     return [*chain, f"format={target.name}"]
 
 
@@ -71,19 +71,20 @@ def _luma_of_gray(info: FrameInfo) -> list[str]:
     """
     if info.format.model is not ColourModel.GRAY:
         return []
-    tags = f"setparams=range={_range(info.is_full_range)}:colorspace={_matrix(info)}"
-    return ["scale=in_range=full:out_range=full", f"format={_planar(info.format)}", tags]
+    tags = f"setparams=range={range_name(info.is_full_range)}:colorspace={_matrix(info)}"
+    return ["scale=in_range=full:out_range=full", f"format={planar_format(info.format)}", tags]
 
 
 def _ranges(info: FrameInfo) -> str:
-    return f"in_range={_range(info.is_full_range)}"
+    return f"in_range={range_name(info.is_full_range)}"
 
 
-def _range(full: bool) -> str:
+def range_name(full: bool) -> str:
+    """Return what libavfilter calls full or limited range."""
     return "full" if full else "limited"
 
 
-def _planar(known: PixelFormat) -> str:
+def planar_format(known: PixelFormat) -> str:
     """Return the planar 4:2:0 format of the same depth, whose first plane is luma alone."""
     return "yuv420p" if known.bits == 8 else f"yuv420p{known.bits}le"
 

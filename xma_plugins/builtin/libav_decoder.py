@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
-from av.codec.codec import Codec
 from av.codec.context import CodecContext
 from av.codec.hwaccel import HWAccel
 from av.packet import Packet
@@ -18,20 +17,25 @@ from bridges.backends.ffmpeg_log import captured_log
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import Colour, ColourRange, FrameInfo, Matrix
 from xma_plugins.buffers import BufferType
+from xma_plugins.builtin.flow import pool_timeout
+from xma_plugins.builtin.libav_codec import find_codec
 from xma_plugins.builtin.libav_frame import forget_samples, from_av
-from xma_plugins.errors import DataError, InvalidError, XmaTimeoutError
+from xma_plugins.errors import DataError, InvalidError
+from xma_plugins.kinds import DecoderType
 from xma_plugins.params import read_params
 from xma_plugins.plugin import DecoderPlugin
-from xma_plugins.properties import DecoderProperties, DecoderType
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
     from fractions import Fraction
     from types import SimpleNamespace
 
+    from av.codec.codec import Codec
     from av.video.frame import VideoFrame
 
-    from xma_plugins.frames import XmaDataBuffer, XmaFrame
+    from xma_plugins.data_buffer import XmaDataBuffer
+    from xma_plugins.frames import XmaFrame
+    from xma_plugins.properties import DecoderProperties
     from xma_plugins.session import Session
     from xma_plugins.uploads import Uploads
 
@@ -182,11 +186,7 @@ class LibavDecoder(DecoderPlugin):
         assert self._to_device is not None
         on_device = self._to_device.take(made, self._given.timeout)
         if on_device is None:
-            raise XmaTimeoutError(
-                f"{session.name} waited {self._given.timeout:g} s for a buffer to write into: all "
-                f"{self._given.pool} are held by those who received them; close some, or ask for "
-                "more by the parameter 'pool'"
-            )
+            raise pool_timeout(session, self._given.timeout)
         if not session.device.driver.shares_host_memory:
             forget_samples(on_device)
         return on_device
@@ -259,13 +259,7 @@ def _opened(session: Session[DecoderProperties], given: SimpleNamespace) -> Vide
 
 
 def _created(session: Session[DecoderProperties], name: str, hardware: str) -> VideoCodecContext:
-    try:
-        codec = Codec(name, "r")
-    except ValueError as error:
-        version = av.__version__
-        raise InvalidError(f"{session.name}: no decoder {name!r} in PyAV {version}") from error
-    if codec.type != "video":
-        raise InvalidError(f"{session.name}: {name} decodes {codec.type}, not video")
+    codec = find_codec(session, name, "r")
     accel = HWAccel(hardware, allow_software_fallback=False) if hardware else None
     with captured_log() as log:
         try:

@@ -13,8 +13,10 @@ from av.video.codeccontext import VideoCodecContext
 from bridges.backends.ffmpeg_log import captured_log
 from bridges.backends.ffmpeg_scheduling import kept_scheduling
 from bridges.frame import Colour
+from xma_plugins.builtin.libav_codec import find_codec
 from xma_plugins.errors import InvalidError
-from xma_plugins.properties import EncoderProperties, EncoderType
+from xma_plugins.kinds import EncoderType
+from xma_plugins.properties import EncoderProperties
 from xma_plugins.session import Session
 
 __all__ = ["UNSET", "open_encoder"]
@@ -129,13 +131,7 @@ def _create(session: Session[EncoderProperties], name: str) -> VideoCodecContext
             f"{session.name} is not told how to encode; give the property type, or a codec or a "
             "stream among params"
         )
-    try:
-        codec = Codec(name, "w")
-    except ValueError as error:
-        version = av.__version__
-        raise InvalidError(f"{session.name}: no encoder {name!r} in PyAV {version}") from error
-    if codec.type != "video":
-        raise InvalidError(f"{session.name}: {name} encodes {codec.type}, not video")
+    codec = find_codec(session, name, "w")
     wanted = Codec(_CODECS.get(session.properties.type, name), "w").canonical_name
     if codec.canonical_name != wanted:
         raise InvalidError(

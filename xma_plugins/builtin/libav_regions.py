@@ -2,6 +2,7 @@
 
 import ctypes as c
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from av.sidedata.sidedata import Type
@@ -9,11 +10,9 @@ from av.video.frame import VideoFrame
 
 from bridges.native.libavutil import AVFrameSideData, frame_pointer, library
 from xma_plugins.errors import InvalidError
+from xma_plugins.side_data import QP_BLOCK
 
-__all__ = ["BLOCK", "set_regions"]
-
-BLOCK = 16
-"""Pixels of a side of a block of a QP map: a macroblock."""
+__all__ = ["set_regions"]
 
 
 class _Region(c.Structure):
@@ -29,7 +28,7 @@ class _Region(c.Structure):
     )
 
 
-def set_regions(picture: VideoFrame, quantisers: object) -> None:
+def set_regions(picture: VideoFrame, quantisers: Any) -> None:
     """Tag a picture with a QP map.
 
     Parameters
@@ -45,8 +44,8 @@ def set_regions(picture: VideoFrame, quantisers: object) -> None:
     InvalidError
         There are more or fewer blocks than the picture has.
     """
-    columns, rows = -(-picture.width // BLOCK), -(-picture.height // BLOCK)
-    steps = np.frombuffer(quantisers, np.int8)  # type: ignore[call-overload]
+    columns, rows = -(-picture.width // QP_BLOCK), -(-picture.height // QP_BLOCK)
+    steps = np.frombuffer(quantisers, np.int8)
     if steps.size != columns * rows:
         raise InvalidError(
             f"a QP map of {picture.width}x{picture.height} has {columns}x{rows} blocks, got "
@@ -74,6 +73,6 @@ def _regions(steps: list[list[int]], whole: int) -> list[_Region]:
             begin, column = column, column + len(list(run))
             if step:
                 offset = (c.c_int * 2)(max(-whole, min(step, whole)), whole)
-                sides = row * BLOCK, (row + 1) * BLOCK, begin * BLOCK, column * BLOCK
+                sides = (QP_BLOCK * edge for edge in (row, row + 1, begin, column))
                 regions.append(_Region(c.sizeof(_Region), *sides, offset))
     return regions

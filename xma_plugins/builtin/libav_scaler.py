@@ -8,11 +8,13 @@ from bridges.formats import PIXEL_FORMATS
 from xma_plugins.builtin.libav_conversion import conversion
 from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.builtin.libav_graph import FilterChain, Geometry, geometry, parse_chain
+from xma_plugins.builtin.output import describe, is_due
 from xma_plugins.errors import InvalidError, PluginError
 from xma_plugins.frames import XmaFrame
+from xma_plugins.kinds import ScalerType
 from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import ScalerPlugin
-from xma_plugins.properties import Port, ScalerProperties, ScalerType
+from xma_plugins.properties import Port, ScalerProperties
 from xma_plugins.session import Session
 from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status
@@ -84,9 +86,8 @@ class LibavScaler(ScalerPlugin):
         properties = session.properties
         if frame.info is not None:
             check_port(session, properties.input, frame.info, "is sent")
-        is_odd = self._count % 2
+        due = [is_due(output, self._count) for output in properties.outputs]
         self._count += 1
-        due = [not (output.is_half_rate and is_odd) for output in properties.outputs]
         if not any(due):
             return Status.SUCCESS if self._ready else Status.SEND_MORE_DATA
         picture = to_av(frame)
@@ -131,17 +132,12 @@ class LibavScaler(ScalerPlugin):
         made = from_av(found)
         if made.info is not None:
             check_port(session, output, made.info, "makes")
-        made.describe_as(frame)
-        made.remove_side_data(SideDataType.QP_MAP)
+        describe(made, frame, output)
         own = SideData(SideDataType.LIBAV_FRAME, found)
         made.add_side_data(own)
         own.release()
         if self._texts is not None and frame.time_base is not None:
             made.pts, made.time_base = found.pts, found.time_base
-        if output.frame_rate is not None:
-            made.frame_rate = output.frame_rate
-        elif output.is_half_rate and frame.frame_rate is not None:
-            made.frame_rate = frame.frame_rate / 2
         return made
 
     def recv_frame_list(self, session: ScalerSession, frames: list[XmaFrame]) -> Status:

@@ -4,8 +4,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bridges.frame import FrameInfo
 from bridges.kernels.kernel import get
 from xma_plugins.buffers import BufferType
@@ -22,11 +20,11 @@ from xma_plugins.builtin.flow import run
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import XmaFrame
-from xma_plugins.host_frames import to_host
+from xma_plugins.host_frames import host_side, to_host
 from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties
-from xma_plugins.results import Results, planes_of, timeless
+from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
 from xma_plugins.side_data import SideData, SideDataType
 from xma_plugins.status import Status
@@ -40,7 +38,7 @@ __all__ = ["Lookahead"]
 
 FilterSession = Session[FilterProperties]
 
-MAX_DEPTH = 20
+_MAX_DEPTH = 20
 """Pictures; that of Xilinx's look-ahead (Video SDK, U30 Look-Ahead Plugin Reference)."""
 
 
@@ -96,9 +94,9 @@ class Lookahead(FilterPlugin):
             scene_difference=0.06,
             scene_histogram=0.25,
         )
-        if given.lookahead_depth > MAX_DEPTH:
+        if given.lookahead_depth > _MAX_DEPTH:
             raise InvalidError(
-                f"{session.name} holds up to {MAX_DEPTH} pictures, asked for "
+                f"{session.name} holds up to {_MAX_DEPTH} pictures, asked for "
                 f"{given.lookahead_depth}"
             )
         self._session = session
@@ -123,7 +121,7 @@ class Lookahead(FilterPlugin):
         # Of NumPy, the kernel would take longer than what is done on the host.
         is_near = session.device.driver.kind == "cpu"
         if frame.buffer_type is BufferType.DEVICE_ONLY and not is_near:
-            self._shrink(held, timeless(frame.info))
+            self._shrink(held, frame.info)
         else:
             held.small = shrunk(_luma(frame))
         return Status.SUCCESS if self._is_full else Status.SEND_MORE_DATA
@@ -232,18 +230,9 @@ class Lookahead(FilterPlugin):
 
 
 def _luma(frame: XmaFrame) -> Samples:
-    """Return the luma of a picture, of device buffers on their host's side if there is one."""
+    """Return the luma of a picture; of buffers with a side on the host, what that has."""
     assert frame.info is not None
     if frame.buffer_type is not BufferType.DEVICE:
         with to_host(frame) as on_host:
             return luma([plane.tensor.handle("array") for plane in on_host.planes], frame.info)
-    planes = []
-    for plane in frame.planes:
-        layout, buffer = plane.tensor.info, plane.buffer
-        assert buffer is not None
-        assert buffer.data is not None
-        shaped: Any = np.ndarray(
-            layout.shape, layout.dtype, buffer.data.data, strides=layout.strides
-        )
-        planes.append(shaped)
-    return luma(planes, frame.info)
+    return luma([host_side(plane) for plane in frame.planes], frame.info)

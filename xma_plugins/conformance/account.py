@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from xma_plugins.conformance.pictures import marked
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
 from xma_plugins.conformance.setup import Setup
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
-from xma_plugins.properties import SessionType
+from xma_plugins.data_buffer import XmaDataBuffer
+from xma_plugins.frames import XmaFrame
+from xma_plugins.kinds import SessionType
 
 __all__ = ["Account"]
 
@@ -59,7 +60,7 @@ class Account:
         self._done.add(pts)
         if self._kind is SessionType.ENCODER:
             return
-        if None not in (pts, self._last) and pts < self._last:  # type: ignore[operator]
+        if pts is not None and self._last is not None and pts < self._last:
             raise RuleBrokenError(
                 Rule.TIME, f"the picture of pts {pts} came after that of {self._last}"
             )

@@ -1,11 +1,11 @@
-"""Plays scenarios on a plugin, watches that none hangs, and says which rules were broken."""
+"""The check: it plays scenarios, watches that none hangs, and says which rules were broken."""
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xma_plugins.conformance.rule import Broken, Rule, RuleBrokenError
 from xma_plugins.conformance.scenario import SCENARIOS, Scenario, scenarios
@@ -14,8 +14,8 @@ from xma_plugins.conformance.stage import RefusedError, Stage, UnusableError
 from xma_plugins.conformance.trace import Trace
 from xma_plugins.device import Device, DeviceDescription, open_device
 from xma_plugins.errors import InvalidError
+from xma_plugins.kinds import SessionType
 from xma_plugins.plugin import Plugin
-from xma_plugins.properties import SessionType
 from xma_plugins.registry import find_plugin, handshake
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def check(
     return report
 
 
-def check_plugin(plugin: str | type[Plugin], setup: Setup | None = None, **given: object) -> None:
+def check_plugin(plugin: str | type[Plugin], setup: Setup | None = None, **given: Any) -> None:
     """Check a plugin in a test of its author's; parameters are those of `check`.
 
     Raises
@@ -168,13 +168,13 @@ def check_plugin(plugin: str | type[Plugin], setup: Setup | None = None, **given
     AssertionError
         It breaks rules; the message lists them.
     """
-    report = check(plugin, setup, **given)  # type: ignore[arg-type]
+    report = check(plugin, setup, **given)
     if not report.is_ok:
         raise AssertionError(str(report))
 
 
 def check_scenario(
-    plugin: str | type[Plugin], scenario: str, setup: Setup | None = None, **given: object
+    plugin: str | type[Plugin], scenario: str, setup: Setup | None = None, **given: Any
 ) -> None:
     """Check one scenario in a test that is parametrized by `scenarios`; see `check_plugin`.
 
@@ -182,7 +182,7 @@ def check_scenario(
     found there is for the test of that scenario.
     """
     first = scenarios(class_of(plugin))[0]
-    report = check(plugin, setup, only=(first, scenario), **given)  # type: ignore[arg-type]
+    report = check(plugin, setup, only=(first, scenario), **given)
     report.results = [each for each in report.results if each.scenario == scenario]
     if not report.is_ok:
         raise AssertionError(str(report))
@@ -261,7 +261,7 @@ def _outcome(stage: Stage, scenario: Scenario) -> Result | BaseException:
     except UnusableError as error:
         stage.drop()
         return error.__cause__ or error
-    except Exception as error:  # noqa: BLE001 - raised by the caller
+    except Exception as error:  # noqa: BLE001 - Raised by the caller.
         return error
 
 

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from xma_plugins.conformance.outbox import check_held
-from xma_plugins.conformance.pictures import blank, data_digest, digest
+from xma_plugins.conformance.pictures import data_digest, digest
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
-from xma_plugins.properties import SessionType
+from xma_plugins.data_buffer import XmaDataBuffer
+from xma_plugins.frames import XmaFrame
+from xma_plugins.kinds import SessionType
 
 if TYPE_CHECKING:
     from bridges.frame import FrameInfo
@@ -48,7 +49,7 @@ class Inbox:
         list
             What there is for each output; it is kept.
         """
-        own = [blank(info) for info in self._forms] if how == "own" else None
+        own = [XmaFrame.allocate(info) for info in self._forms] if how == "own" else None
         got: list[XmaFrame | XmaDataBuffer]
         if self._kind is SessionType.SCALER:
             status, got = session.recv_frame_list(own)

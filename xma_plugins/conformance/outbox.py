@@ -4,19 +4,23 @@ from typing import TYPE_CHECKING, Any
 
 from xma_plugins.conformance.pictures import Counter, picture
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
+from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import BufferUseError
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
-from xma_plugins.properties import SessionType
-from xma_plugins.status import Status
+from xma_plugins.frames import XmaFrame
+from xma_plugins.kinds import SessionType
+from xma_plugins.status import Status, name_of
 
 if TYPE_CHECKING:
     from xma_plugins.conformance.setup import Setup
     from xma_plugins.device import Device
 
-__all__ = ["TAKEN", "Outbox", "check_held", "name_of"]
+__all__ = ["ENDS", "TAKEN", "Outbox", "check_held"]
 
 TAKEN = (Status.SUCCESS, Status.SEND_MORE_DATA)
 """Answers to something that was taken."""
+
+ENDS = (Status.EOS, Status.END_OF_FILE)
+"""Answers of a stream that is over."""
 
 
 class Outbox:
@@ -131,8 +135,3 @@ def check_held(frame: XmaFrame, who: str) -> None:
         raise RuleBrokenError(
             Rule.RELEASE, f"the plugin let go of a picture that its {who} still holds"
         )
-
-
-def name_of(status: object) -> str:
-    """Return an answer as people read it."""
-    return status.name if isinstance(status, Status) else repr(status)

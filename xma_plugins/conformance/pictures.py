@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +10,15 @@ from bridges.backends.cpu import CPUContext
 from bridges.frame import FrameInfo
 from xma_plugins.buffers import BufferType
 from xma_plugins.conformance.setup import FIRST_PTS, PTS_STEP, TIME_BASE, Setup
-from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame, padded_planes
-from xma_plugins.host_frames import to_host
+from xma_plugins.data_buffer import XmaDataBuffer
+from xma_plugins.frames import BufferRef, XmaFrame, padded_planes
+from xma_plugins.host_frames import host_side, to_host
 from xma_plugins.side_data import SideData, SideDataType
 
 if TYPE_CHECKING:
     from xma_plugins.device import Device
 
-__all__ = ["HOLDER", "Counter", "blank", "data_digest", "digest", "marked", "picture", "pts_of"]
+__all__ = ["HOLDER", "Counter", "data_digest", "digest", "marked", "picture", "pts_of"]
 
 _HOST = CPUContext()
 HOLDER = "the check"
@@ -126,15 +126,11 @@ def digest(frame: XmaFrame) -> str:
     found = hashlib.sha256(_form(info).encode())
     if frame.buffer_type is BufferType.DEVICE:
         for plane in frame.planes:
-            assert plane.buffer is not None
-            layout = plane.tensor.info
-            side = np.ndarray(layout.shape, layout.dtype, plane.buffer.data, strides=layout.strides)
-            found.update(np.ascontiguousarray(side).tobytes())
+            found.update(host_side(plane).tobytes())
     else:
         with to_host(frame) as here:
             for plane in here.planes:
-                array = plane.tensor.handle("array")
-                found.update(np.ascontiguousarray(array).tobytes())
+                found.update(plane.tensor.handle("array").tobytes())
     return found.hexdigest()[:12]
 
 
@@ -145,8 +141,3 @@ def data_digest(data: XmaDataBuffer) -> str:
 
 def _form(info: FrameInfo) -> str:
     return f"{info.format.name} {info.width}x{info.height}"
-
-
-def blank(info: FrameInfo) -> XmaFrame:
-    """Return a frame of an application's own to receive into."""
-    return XmaFrame.allocate(replace(info, pts=None))

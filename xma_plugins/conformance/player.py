@@ -1,6 +1,7 @@
 """An application at one session: it makes calls one by one, and looks at what they answer."""
 
 import contextlib
+import functools
 import re
 import time
 import traceback
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bridges.errors import XTranscodeError
 from xma_plugins.conformance.account import Account
 from xma_plugins.conformance.inbox import Inbox
-from xma_plugins.conformance.outbox import TAKEN, Outbox, name_of
+from xma_plugins.conformance.outbox import ENDS, TAKEN, Outbox
 from xma_plugins.conformance.pictures import pts_of
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
 from xma_plugins.conformance.watch import Watch, watched
 from xma_plugins.errors import BufferUseError, OrderError, PluginError
+from xma_plugins.kinds import SessionType
 from xma_plugins.plugin import Plugin
-from xma_plugins.properties import SessionType
 from xma_plugins.sessions import (
     AdminSession,
     DecoderSession,
@@ -25,7 +26,7 @@ from xma_plugins.sessions import (
     KernelSession,
     ScalerSession,
 )
-from xma_plugins.status import Status
+from xma_plugins.status import Status, name_of
 
 if TYPE_CHECKING:
     from bridges.frame import FrameInfo
@@ -143,7 +144,7 @@ class Player:
     def end(self) -> Status:
         """Send the end."""
         status: Status = self._make("end", "", lambda: self._sent(None))
-        if status in (Status.EOS, Status.END_OF_FILE):
+        if status in ENDS:
             self._account.end()
         return status
 
@@ -170,7 +171,7 @@ class Player:
         status: Status = self._make("receive", how, work)
         if status is Status.SUCCESS:
             self._go_on()
-        elif status in (Status.EOS, Status.END_OF_FILE):
+        elif status in ENDS:
             self._account.end()
         return status
 
@@ -225,7 +226,7 @@ class Player:
                 step.answer = "was let through"
             except OrderError:
                 step.answer = "OrderError"
-            except Exception as error:  # noqa: BLE001 - told of below
+            except Exception as error:  # noqa: BLE001 - Told of below.
                 step.answer = _text(error)
         if self.watch.count != before or step.answer != "OrderError":
             raise RuleBrokenError(Rule.ILLEGAL_CALLS, f"{argument} {step.answer}")
@@ -298,7 +299,7 @@ class Player:
         while self.inbox:
             _quietly(self.inbox.take_out().close)
         for number in self.outbox.numbers:
-            _quietly(lambda number=number: self.outbox.close(number))  # type: ignore[misc]
+            _quietly(functools.partial(self.outbox.close, number))
         if self.session is not None:
             _quietly(self.session.destroy)
 

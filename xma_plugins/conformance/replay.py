@@ -1,4 +1,4 @@
-"""Plays a trace again, call by call, and compares the answers."""
+"""Replay: a trace is played again, call by call, and the answers are compared."""
 
 import os
 from contextlib import ExitStack

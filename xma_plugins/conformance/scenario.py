@@ -3,19 +3,20 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from xma_plugins.conformance.outbox import ENDS, TAKEN
 from xma_plugins.conformance.player import Player
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
 from xma_plugins.conformance.stage import RefusedError, Stage, UnusableError
 from xma_plugins.conformance.stream import finish, play_stream, send_one
 from xma_plugins.conformance.watch import InjectedError
+from xma_plugins.kinds import SessionType
 from xma_plugins.plugin import Plugin
-from xma_plugins.properties import SessionType
 from xma_plugins.status import Status
 
 __all__ = ["SCENARIOS", "Scenario", "scenarios"]
 
-_ENDS = (Status.EOS, Status.END_OF_FILE)
 _MAX_ALLOCATIONS = 32
 _SMALLEST = ((1, 1), (2, 2), (4, 4), (16, 16), (32, 32), (64, 64), (128, 128), (160, 160))
 
@@ -39,9 +40,9 @@ def _stream(stage: Stage) -> None:
     stage.expected = player.inbox.results
 
 
-def _compared(stage: Stage, player: Player, **how: object) -> None:
+def _compared(stage: Stage, player: Player, **how: Any) -> None:
     """Play the stream in another way; what comes of it has to be the same."""
-    play_stream(player, stage.count, **how)  # type: ignore[arg-type]
+    play_stream(player, stage.count, **how)
     player.destroy()
     stage.compare(player)
 
@@ -130,14 +131,14 @@ def _order(stage: Stage) -> None:
     for index in range(stage.count - 1):
         _send_watchfully(player, index)
     status = player.end()
-    if status not in _ENDS:
+    if status not in ENDS:
         player.illegal("send", stage.count - 1)
         player.illegal("end")
     if status is Status.SUCCESS and player.plugin.kind is not SessionType.SCALER:
-        while player.receive() not in _ENDS:
+        while player.receive() not in ENDS:
             player.release()
             player.wait("receiving at the end")
-    elif status not in _ENDS:
+    elif status not in ENDS:
         player.receive()
         player.release()
         finish(player)
@@ -165,7 +166,7 @@ def _send_watchfully(player: Player, index: int) -> None:
             elif received is not Status.SUCCESS and status is Status.SUCCESS:
                 player.illegal("receive")
             player.release()
-        if status in (Status.SUCCESS, Status.SEND_MORE_DATA) and not player.outbox.has_rest(index):
+        if status in TAKEN and not player.outbox.has_rest(index):
             player.close(index)
             return
         player.wait(f"send answers {status.name}")
@@ -195,7 +196,7 @@ def _two(stage: Stage) -> None:
                 _compared(stage, player)
         except threading.BrokenBarrierError:
             pass  # The other one cannot be made.
-        except Exception as error:  # noqa: BLE001 - raised below, in the thread of the check
+        except Exception as error:  # noqa: BLE001 - Raised below, in the thread of the check.
             failures.append((player, error))
             both_are_open.abort()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
+from xma_plugins.kinds import SessionType
 from xma_plugins.plugin import Plugin
 from xma_plugins.properties import (
     AdminProperties,
@@ -18,7 +19,6 @@ from xma_plugins.properties import (
     Port,
     Properties,
     ScalerProperties,
-    SessionType,
 )
 
 __all__ = ["FIRST_PTS", "PTS_STEP", "TIME_BASE", "Setup"]

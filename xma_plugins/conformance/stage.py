@@ -8,7 +8,7 @@ from xma_plugins.conformance.pictures import HOLDER
 from xma_plugins.conformance.player import Player
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
 from xma_plugins.errors import BufferUseError
-from xma_plugins.properties import SessionType
+from xma_plugins.kinds import SessionType
 
 if TYPE_CHECKING:
     from bridges.frame import FrameInfo

@@ -1,12 +1,12 @@
 """How an application sends a stream through a session, by what each answer allows."""
 
+from xma_plugins.conformance.outbox import ENDS
 from xma_plugins.conformance.player import Player
-from xma_plugins.properties import SessionType
+from xma_plugins.kinds import SessionType
 from xma_plugins.status import Status
 
 __all__ = ["finish", "play_stream", "send_one"]
 
-_ENDS = (Status.EOS, Status.END_OF_FILE)
 _REFUSALS = (Status.TRY_AGAIN, Status.RESEND_AND_RECV)
 
 
@@ -76,7 +76,7 @@ def finish(player: Player, how: str = "dummy") -> None:
     """Send the end until it is taken, and receive the rest."""
     while True:
         status = player.end()
-        if status in _ENDS:
+        if status in ENDS:
             return
         if status is Status.FLUSH_AGAIN:
             status = _drain(player, how, is_storm=True)
@@ -85,7 +85,7 @@ def finish(player: Player, how: str = "dummy") -> None:
         else:
             status = _receive_rest(player, how)
         player.release()
-        if status in _ENDS:
+        if status in ENDS:
             return
         player.wait("the end is told")
 
@@ -94,7 +94,7 @@ def _receive_rest(player: Player, how: str) -> Status:
     while True:
         status = player.receive(how)
         player.release()
-        if status in _ENDS:
+        if status in ENDS:
             return status
         if status is not Status.SUCCESS:
             player.wait(f"receive answers {status.name} at the end")

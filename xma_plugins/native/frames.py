@@ -10,8 +10,10 @@ from bridges.backends.cpu import CPUContext
 from bridges.errors import FormatError
 from bridges.frame import FrameInfo
 from bridges.tensor import MemoryType, TensorInfo
+from xma_plugins.buffers import BufferType
 from xma_plugins.errors import InvalidError, PluginError
 from xma_plugins.frames import BufferRef, XmaFrame, padded_planes
+from xma_plugins.kinds import SHARED_FORMATS, FormatType
 from xma_plugins.native.structures import (
     MAX_PLANES,
     BufferObject,
@@ -20,13 +22,11 @@ from xma_plugins.native.structures import (
     Frame,
     FrameProperties,
 )
-from xma_plugins.properties import SHARED_FORMATS, FormatType
 from xma_plugins.side_data import SideDataType
 
 __all__ = [
     "NativeRef",
     "attach_native",
-    "copy_planes",
     "data_over",
     "fraction_of",
     "frame_info",
@@ -36,10 +36,8 @@ __all__ = [
     "native_format",
     "release_side_data",
     "time_of",
-    "whole_rows",
 ]
 
-_HOST, _DEVICE, _DEVICE_ONLY, _NO_BUFFER = 1, 2, 3, 4
 _NO_PTS = 1 << 63
 """FFmpeg's mark of a time that is not known, which XMA has no other for."""
 
@@ -112,24 +110,11 @@ def frame_info(properties: FrameProperties) -> FrameInfo:
     )
 
 
-def whole_rows(info: FrameInfo) -> XmaFrame:
-    """Return a frame in new host memory whose last rows are as long as the others.
-
-    Compiled plugins copy ``linesize`` times ``height`` bytes of a plane at once.
-    """
-    refs = []
-    for layout in padded_planes(info):
-        rows, stride = layout.shape[0], layout.strides[0]
-        memory = np.zeros(rows * stride, np.uint8)
-        array: Any = np.ndarray(layout.shape, layout.dtype, memory, 0, layout.strides)
-        refs.append(BufferRef(_CPU.wrap(array)))
-    return XmaFrame(info, refs)
-
-
 def has_whole_rows(frame: XmaFrame) -> bool:
     """Return whether the last row of each plane is known to be, or may be, as long as the others.
 
-    Of memory that is not NumPy's own nobody knows; what FFmpeg allocates is so.
+    Compiled plugins copy ``linesize`` times ``height`` bytes of a plane at once. Of memory that is
+    not NumPy's own nobody knows; what FFmpeg allocates is so.
     """
     return all(isinstance(plane, NativeRef) or _is_whole(plane) for plane in frame.planes)
 
@@ -144,12 +129,6 @@ def _is_whole(plane: BufferRef) -> bool:
         return True
     end = array.ctypes.data + array.shape[0] * array.strides[0]
     return bool(end <= root.ctypes.data + root.nbytes)
-
-
-def copy_planes(source: XmaFrame, target: XmaFrame) -> None:
-    """Copy the samples of a frame in host memory into another one like it."""
-    for plane, into in zip(source.planes, target.planes, strict=True):
-        np.copyto(np.asarray(into.tensor), np.asarray(plane.tensor))
 
 
 def frame_over(frame: XmaFrame, library: c.CDLL) -> Frame:
@@ -170,7 +149,7 @@ def frame_over(frame: XmaFrame, library: c.CDLL) -> Frame:
     if frame.info is not None:
         native.properties = frame_properties(frame.info)
     for number in range(MAX_PLANES):
-        native.data[number].buffer_type = _NO_BUFFER
+        native.data[number].buffer_type = BufferType.NO_BUFFER
     for number, plane in enumerate(frame.planes):
         _put_plane(native, number, plane)
     native.time_base = fraction_of(frame.time_base)
@@ -195,14 +174,15 @@ def _put_plane(native: Frame, number: int, plane: BufferRef) -> None:
     if isinstance(plane, NativeRef):
         there.device_buffer = c.pointer(plane.native)
         there.buffer = plane.native.data
-        there.buffer_type = _DEVICE_ONLY if plane.native.device_only_buffer else _DEVICE
+        only = plane.native.device_only_buffer
+        there.buffer_type = BufferType.DEVICE_ONLY if only else BufferType.DEVICE
         return
     if plane.tensor.memory_type is not MemoryType.CPU:
         raise InvalidError(
             f"a compiled plugin cannot reach a frame in {plane.tensor.memory_type.value} memory; "
             "map it to the CPU first"
         )
-    there.buffer_type, there.buffer = _HOST, plane.tensor.handle("data")
+    there.buffer_type, there.buffer = BufferType.HOST, plane.tensor.handle("data")
 
 
 def release_side_data(native: Frame, library: c.CDLL) -> None:
@@ -225,7 +205,8 @@ def attach_native(frame: XmaFrame, native: Frame) -> None:
     refs = []
     for number, layout in enumerate(info.planes):
         there = native.data[number]
-        if there.buffer_type not in (_DEVICE, _DEVICE_ONLY) or not there.device_buffer:
+        is_there = there.buffer_type in (BufferType.DEVICE, BufferType.DEVICE_ONLY)
+        if not is_there or not there.device_buffer:
             raise PluginError("a compiled plugin received into a dummy frame and gave no buffers")
         stride = native.properties.linesize[number]
         padded = TensorInfo(layout.shape, layout.dtype, (stride, *layout.strides[1:]))
@@ -251,8 +232,9 @@ def data_over(memory: "np.ndarray[Any, Any] | None") -> DataBuffer:
     """Return a data buffer over host memory; a dummy over none."""
     native = DataBuffer()
     native.data.refcount, native.data.is_clone = 1, True
-    native.data.buffer_type = _NO_BUFFER if memory is None else _HOST
+    native.data.buffer_type = BufferType.NO_BUFFER
     if memory is not None:
+        native.data.buffer_type = BufferType.HOST
         native.data.buffer, native.alloc_size = memory.ctypes.data, memory.nbytes
     return native
 

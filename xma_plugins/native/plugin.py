@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bridges.frame import FrameInfo
+from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import InvalidError, PluginError
-from xma_plugins.frames import XmaDataBuffer, XmaFrame
+from xma_plugins.frames import XmaFrame
 from xma_plugins.native import frames, libxma2api
 from xma_plugins.native.properties import native_properties, parameters_of, told_format
 from xma_plugins.native.structures import PLUGINS, SYMBOLS, Frame, FrameProperties, Parameter
@@ -22,20 +23,17 @@ from xma_plugins.plugin import (
     Plugin,
     ScalerPlugin,
 )
-from xma_plugins.properties import Port
+from xma_plugins.properties import MAX_SCALER_OUTPUTS, Port
 from xma_plugins.status import Status
 
-__all__ = ["LIBRARY_VERSION", "NAME_PREFIX", "named_plugin", "native_plugin"]
+__all__ = ["NAME_PREFIX", "named_plugin", "native_plugin"]
 
 NAME_PREFIX = "native:"
 """What the name of a compiled plugin begins with."""
 
-LIBRARY_VERSION = (2020, 1)
-"""What a plugin has to be written for, exactly: ``XMA_LIB_MAIN_VER`` and ``XMA_LIB_SUB_VER`` in
-xmalimits_lib.h, XRT 2.13."""
-
-_MAX_OUTPUTS = 8
 _PARAMETERS, _PARAMETER_NBYTES = 32, 256
+"""How many parameters a kernel plugin may give, and how long each may be."""
+
 _MASK32 = (1 << 32) - 1
 
 
@@ -95,9 +93,8 @@ class _Native(Plugin):
     def _send(self, frame: XmaFrame) -> Status:
         sent = frame
         if frame.info is not None and not frames.has_whole_rows(frame):
-            sent = frames.whole_rows(frame.info)
-            frames.copy_planes(frame, sent)
-            sent.describe_as(frame)
+            sent = XmaFrame.allocate(frame.info)
+            sent.copy_from(frame)
         native = frames.frame_over(sent, self._library)
         try:
             return self._call("send_frame", native)
@@ -117,7 +114,7 @@ class _Native(Plugin):
     ) -> tuple[XmaFrame, Frame]:
         into = frame
         if not (is_zero_copy if frame.is_dummy else frames.has_whole_rows(frame)):
-            into = frames.whole_rows(frame.info or info)
+            into = XmaFrame.allocate(frame.info or info)
         native = frames.frame_over(into, self._library)
         if into.is_dummy:
             native.properties = frames.frame_properties(info)
@@ -133,8 +130,7 @@ class _Native(Plugin):
         elif frame.is_dummy:
             frame.take(into)
         elif into is not frame:
-            frames.copy_planes(into, frame)
-            frame.describe_as(into)
+            frame.copy_from(into)
 
 
 class _NativeEncoder(_Native, EncoderPlugin):
@@ -220,7 +216,9 @@ class _NativeScaler(_Native, ScalerPlugin):
             self._destination(frame, info, is_zero_copy)
             for frame, info in zip(frames, self._outputs, strict=True)
         ]
-        natives = (c.POINTER(Frame) * _MAX_OUTPUTS)(*(c.pointer(native) for _, native in made))
+        natives = (c.POINTER(Frame) * MAX_SCALER_OUTPUTS)(
+            *(c.pointer(native) for _, native in made)
+        )
         status = self._call("recv_frame_list", natives)
         if status is Status.SUCCESS:
             for frame, (into, native) in zip(frames, made, strict=True):
@@ -310,10 +308,11 @@ def native_plugin(path: str | Path, kind: str = "") -> type[Plugin]:
     kind = kind or there[0]
     plugin: Any = PLUGINS[kind].in_dll(library, SYMBOLS[kind])
     version = _version(path, plugin)
-    if version != LIBRARY_VERSION:
+    # This very one, where sessions of our own take lower sub versions too.
+    if version != XMA_VERSION:
         raise PluginError(
             f"compiled plugin {path} was made for version {version[0]}.{version[1]} of "
-            f"libxma2api, which is {LIBRARY_VERSION[0]}.{LIBRARY_VERSION[1]} here; build it anew"
+            f"libxma2api, which is {XMA_VERSION[0]}.{XMA_VERSION[1]} here; build it anew"
         )
     members = {"path": path, "vendor": (plugin.vendor or b"").decode(errors="replace")}
     return type(path.stem, (_CLASSES[kind],), members)

@@ -10,21 +10,21 @@ import numpy as np
 from bridges.formats import PixelFormat
 from bridges.frame import FrameInfo
 from xma_plugins.errors import InvalidError
+from xma_plugins.kinds import FormatType
 from xma_plugins.native.frames import fraction_of, frame_properties
 from xma_plugins.native.structures import PROPERTIES, Parameter
 from xma_plugins.properties import (
     DecoderProperties,
     EncoderProperties,
     FilterProperties,
-    FormatType,
     KernelProperties,
     Port,
     ScalerProperties,
 )
 
-__all__ = ["OWN_PARAMETERS", "native_properties", "parameters_of", "told_format"]
+__all__ = ["native_properties", "parameters_of", "told_format"]
 
-OWN_PARAMETERS = ("cu_name", "cu_index", "dev_index", "data_nbytes", "zerocopy")
+_OWN_PARAMETERS = ("cu_name", "cu_index", "dev_index", "data_nbytes", "zerocopy")
 """What ``params`` tells this package, and not the plugin."""
 
 _STRING, _UINT32, _INT64 = 1, 3, 4
@@ -67,7 +67,7 @@ def native_properties(properties: Any, plugin: Path) -> tuple[c.Structure, objec
     native.ddr_bank_index = -1
     native.channel_id = properties.channel_id
     native.ooo_execution = properties.ooo_execution
-    own = {name: value for name, value in params.items() if name not in OWN_PARAMETERS}
+    own = {name: value for name, value in params.items() if name not in _OWN_PARAMETERS}
     array, keep = parameters_of(own)
     native.params, native.param_cnt = array, len(own)
     _FILL[type(properties)](native, properties)

@@ -7,6 +7,8 @@ sessions and plugins in the headers of the same names in plg. Names are put into
 
 import ctypes as c
 
+from xma_plugins.properties import MAX_NAME, MAX_SCALER_OUTPUTS
+
 __all__ = [
     "MAX_PLANES",
     "PLUGINS",
@@ -25,8 +27,7 @@ __all__ = [
 ]
 
 MAX_PLANES = 3
-_MAX_NAME = 256
-_MAX_OUTPUTS = 8
+"""Of a frame; ``XMA_MAX_PLANES``."""
 
 
 class Fraction(c.Structure):
@@ -133,7 +134,7 @@ _PLUGIN = (
     ("ooo_execution", c.c_bool),
     ("reserved", c.c_int32 * 4),
 )
-_VENDOR = ("vendor", c.c_char * _MAX_NAME)
+_VENDOR = ("vendor", c.c_char * MAX_NAME)
 
 
 class _EncoderProperties(c.Structure):
@@ -210,7 +211,7 @@ class _ScalerProperties(c.Structure):
         # Four sets of 64 phases of 12 taps for rows, and four for columns.
         ("coefficients", c.c_int16 * 12 * 64 * 8),
         ("input", _ScalerPort),
-        ("output", _ScalerPort * _MAX_OUTPUTS),
+        ("output", _ScalerPort * MAX_SCALER_OUTPUTS),
         *_PARAMETERS,
         *_COMPUTE_UNIT,
         *_PLUGIN,
