@@ -31,10 +31,9 @@ from rich.table import Table
 from benchmarks.vs_ffmpeg import CLIP, FFMPEG, machine
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.device import Device, open_device
 from xma_plugins.drivers import selectors
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.properties import (
     DecoderProperties,
     EncoderProperties,

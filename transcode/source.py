@@ -20,8 +20,8 @@ from transcode.errors import SourceError
 from transcode.report import StreamSummary
 from transcode.timing import FrameClock, to_ticks
 from xma_plugins.builtin.libav_frame import to_av
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import DataError
+from xma_plugins.frames import XmaDataBuffer
 from xma_plugins.properties import DecoderProperties
 from xma_plugins.sessions import DecoderSession
 from xma_plugins.status import Status

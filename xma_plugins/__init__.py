@@ -60,11 +60,10 @@ if TYPE_CHECKING:
     from xma_plugins.buffers import BufferObject, BufferType
     from xma_plugins.command import CommandState, CuCommand
     from xma_plugins.compute_unit import ComputeUnit, UnitDescription
-    from xma_plugins.data_buffer import XmaDataBuffer
     from xma_plugins.device import Device, DeviceDescription, MemoryBank, Transfers, open_device
     from xma_plugins.drivers import BankDescription
     from xma_plugins.frame_pool import FramePool
-    from xma_plugins.frames import BufferRef, XmaFrame, timeless
+    from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame, timeless
     from xma_plugins.host_frames import to_host
     from xma_plugins.load import CommandLoad
     from xma_plugins.params import check_port, read_params
@@ -179,11 +178,10 @@ _LATE = {
     "buffers": "BufferObject BufferType",
     "command": "CommandState CuCommand",
     "compute_unit": "ComputeUnit UnitDescription",
-    "data_buffer": "XmaDataBuffer",
     "device": "Device DeviceDescription MemoryBank Transfers open_device",
     "drivers": "BankDescription",
     "frame_pool": "FramePool",
-    "frames": "BufferRef XmaFrame timeless",
+    "frames": "BufferRef XmaDataBuffer XmaFrame timeless",
     "host_frames": "to_host",
     "load": "CommandLoad",
     "params": "check_port read_params",

@@ -1,9 +1,11 @@
 """Devices: memory banks, compute units, and the commands that these run."""
 
+import atexit
 import difflib
 import logging
 import os
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,6 +128,7 @@ class Device(Closable):
             compute_units = names() if driver.runtime is not None else ()
         for each in compute_units:
             self.add_compute_unit(each)
+        _open_devices.add(self)
         self.scheduler = Scheduler(driver, self._addresses.find, dev_index=index)
 
     def __repr__(self) -> str:
@@ -366,6 +369,19 @@ class Device(Closable):
         for holder, nbytes in leaked.items():
             _log.warning("%s: %s never freed buffers of %d bytes", self, holder, nbytes)
         self.driver.close()
+
+
+_open_devices: "weakref.WeakSet[Device]" = weakref.WeakSet()
+
+_LAST_SECONDS = 2.0
+"""How long the end of the process waits for commands of devices that nobody closed."""
+
+
+@atexit.register
+def _settle() -> None:
+    """Have no thread wait in a runtime while that is torn down: Intel's aborts the process."""
+    for device in list(_open_devices):
+        device.scheduler.settle(_LAST_SECONDS)
 
 
 def open_device(description: DeviceDescription | str, index: int = 0) -> Device:

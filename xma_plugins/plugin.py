@@ -15,8 +15,7 @@ from xma_plugins.status import Status
 
 if TYPE_CHECKING:
     from bridges.frame import FrameInfo
-    from xma_plugins.data_buffer import XmaDataBuffer
-    from xma_plugins.frames import XmaFrame
+    from xma_plugins.frames import XmaDataBuffer, XmaFrame
 
 __all__ = [
     "XMA_VERSION",

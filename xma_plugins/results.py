@@ -7,7 +7,7 @@ from bridges.frame import FrameInfo
 from xma_plugins.buffers import BufferType
 from xma_plugins.frames import XmaFrame
 from xma_plugins.host_frames import to_host
-from xma_plugins.registers import Planes
+from xma_plugins.planes import Planes
 from xma_plugins.session import Session
 
 if TYPE_CHECKING:

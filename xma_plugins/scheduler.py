@@ -1,5 +1,6 @@
 """Commands to compute units: who gave them, in which order they run, and what became of them."""
 
+import contextlib
 import os
 import threading
 import time
@@ -309,6 +310,14 @@ class Scheduler(Closable):
                     f"commands of {', '.join(s.session for s in seats if s.pending)} are not done "
                     f"after {timeout_s} s"
                 )
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait for all commands and end the threads, as far as that can be done in time."""
+        if self._pid != os.getpid():
+            return
+        with contextlib.suppress(XmaTimeoutError):
+            self.finish(timeout_s)
+            self._workers.close()
 
     def check_process(self) -> None:
         """Refuse to work in a process that was forked off: no runtime takes devices along.

@@ -26,10 +26,11 @@ from xma_plugins.properties import Properties
 from xma_plugins.registry import find_plugin, handshake
 
 if TYPE_CHECKING:
+    from xma_plugins.command import CommandState, CuCommand
     from xma_plugins.compute_unit import ComputeUnit
     from xma_plugins.device import Device
     from xma_plugins.frame_pool import FramePool
-    from xma_plugins.scheduler import CommandState, CuCommand, Seat
+    from xma_plugins.scheduler import Seat
 
 __all__ = ["Session"]
 

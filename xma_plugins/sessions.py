@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bridges.closable import Closable
 from bridges.frame import FrameInfo
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import BufferUseError, DataError, InvalidError, NoKernelError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.kinds import SessionType
 from xma_plugins.order import Order
 from xma_plugins.properties import (

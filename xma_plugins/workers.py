@@ -55,7 +55,9 @@ class Workers(Closable):
 
     def close(self) -> None:
         """Wait until all calls are made; may be repeated."""
-        self._finalize()
+        # At the end of the process a finalizer does nothing when it is called.
+        if self._finalize.detach() is not None:
+            _end(self._calls, self._count)
         for thread in self._threads:
             thread.join()
         self._threads = []

@@ -8,8 +8,7 @@ import numpy as np
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
 from tests.xma_plugins.pictures import arrays
-from xma_plugins.data_buffer import XmaDataBuffer
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.status import Status
 
 

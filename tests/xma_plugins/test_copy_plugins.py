@@ -11,9 +11,8 @@ from bridges.formats import PIXEL_FORMATS
 from tests.xma_plugins.devices import opened
 from tests.xma_plugins.pictures import arrays, dense, picture
 from xma_plugins.buffers import BufferType
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import BufferUseError, InvalidError, XmaTimeoutError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.host_frames import to_host
 from xma_plugins.properties import EncoderProperties, FilterProperties, Port
 from xma_plugins.sessions import EncoderSession, FilterSession

@@ -15,9 +15,8 @@ from bridges.formats import PIXEL_FORMATS, pixel_format
 from bridges.frame import FrameInfo
 from tests.xma_plugins.pictures import arrays, dense, picture
 from xma_plugins.buffers import BufferType
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import BufferUseError, InvalidError
-from xma_plugins.frames import BufferRef, XmaFrame, padded_planes
+from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame, padded_planes
 from xma_plugins.side_data import SideData, SideDataType
 
 INFO = FrameInfo(pixel_format("yuv420p"), 33, 17)

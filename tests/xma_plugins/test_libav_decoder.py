@@ -22,7 +22,6 @@ from tests.xma_plugins.coded import (
 from tests.xma_plugins.pictures import dense
 from xma_plugins.buffers import BufferType
 from xma_plugins.builtin.libav_frame import origin, to_av
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import (
     BufferUseError,
     DataError,
@@ -30,7 +29,7 @@ from xma_plugins.errors import (
     OrderError,
     XmaTimeoutError,
 )
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.host_frames import to_host
 from xma_plugins.kinds import DecoderType
 from xma_plugins.properties import DecoderProperties

@@ -20,9 +20,8 @@ from tests.xma_plugins.coded import (
 )
 from tests.xma_plugins.pictures import arrays, dense, picture
 from xma_plugins.builtin.libav_frame import from_av
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import BufferUseError, InvalidError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.kinds import EncoderType, FormatType
 from xma_plugins.properties import EncoderProperties
 from xma_plugins.sessions import EncoderSession

@@ -8,9 +8,8 @@ from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
 from tests.xma_plugins import libxma2api_oracle as oracle
 from xma_plugins.buffers import BufferType
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import InvalidError
-from xma_plugins.frames import XmaFrame, padded_planes
+from xma_plugins.frames import XmaDataBuffer, XmaFrame, padded_planes
 from xma_plugins.kinds import SHARED_FORMATS, FormatType
 from xma_plugins.properties import MAX_DIMENSION, Port
 from xma_plugins.side_data import SideData, SideDataType

@@ -28,8 +28,7 @@ from xma_plugins.device import open_device
 from xma_plugins.errors import (
     InvalidError, NoDeviceError, OrderError, PluginError, XmaError, XmaTimeoutError,
 )
-from xma_plugins.data_buffer import XmaDataBuffer
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.properties import (
     DecoderProperties, EncoderProperties, FilterProperties, KernelProperties, Port,
     ScalerProperties,

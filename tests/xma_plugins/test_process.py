@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.xma_plugins.devices import opened
 from xma_plugins import process as xma
 from xma_plugins.compute_unit import UnitDescription
 from xma_plugins.device import DeviceDescription
@@ -193,3 +194,29 @@ def test_several_processes_work_at_once(needs_opencl):
     for peer in peers:
         out, error = peer.communicate(timeout=60)
         assert (out, error) == ("fine\n", "")
+
+
+@pytest.mark.parametrize("kind", ["cpu", "opencl"])
+def test_a_process_may_end_with_commands_under_way(kind):
+    opened(kind)
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN, kind], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "sent\n", "")
+
+
+LEFT_OPEN = """
+import sys
+from bridges import FrameInfo
+from bridges.formats import pixel_format
+from xma_plugins import FilterProperties, FilterSession, Port, XmaFrame, open_device
+
+session = FilterSession(
+    FilterProperties(
+        plugin="kernel_filter", input=Port(format="gray"), params={"kernel": "invert(amount=0.5)"}
+    ),
+    open_device(sys.argv[1]),
+)
+session.send_frame(XmaFrame.allocate(FrameInfo(pixel_format("gray"), 1280, 720)))
+print("sent")
+"""

@@ -26,10 +26,9 @@ from tests.xma_plugins.devices import opened
 from tests.xma_plugins.pictures import arrays, dense
 from xma_plugins.buffers import BufferType
 from xma_plugins.builtin.libav_frame import from_av, to_av
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.device import open_device
 from xma_plugins.errors import BufferUseError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.host_frames import to_host
 from xma_plugins.properties import (
     DecoderProperties,

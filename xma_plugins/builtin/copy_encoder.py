@@ -12,8 +12,7 @@ import numpy.typing as npt
 from bridges.kernels.kernel import get
 from xma_plugins.builtin.flow import Flow, Work
 from xma_plugins.builtin.unit import take_unit
-from xma_plugins.data_buffer import XmaDataBuffer
-from xma_plugins.frames import BufferRef, XmaFrame
+from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame
 from xma_plugins.host_frames import host_side
 from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import EncoderPlugin

@@ -15,9 +15,9 @@ from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import XmaFrame
 from xma_plugins.params import check_port, read_params
+from xma_plugins.planes import Planes, lay_out
 from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties, Port
-from xma_plugins.registers import Planes, lay_out
 from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
 from xma_plugins.side_data import SideData, SideDataType

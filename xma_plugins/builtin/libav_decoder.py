@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from av.codec.codec import Codec
     from av.video.frame import VideoFrame
 
-    from xma_plugins.data_buffer import XmaDataBuffer
-    from xma_plugins.frames import XmaFrame
+    from xma_plugins.frames import XmaDataBuffer, XmaFrame
     from xma_plugins.properties import DecoderProperties
     from xma_plugins.session import Session
     from xma_plugins.uploads import Uploads

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from xma_plugins.data_buffer import XmaDataBuffer
-    from xma_plugins.frames import XmaFrame
+    from xma_plugins.frames import XmaDataBuffer, XmaFrame
     from xma_plugins.properties import EncoderProperties
     from xma_plugins.session import Session
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from xma_plugins.conformance.pictures import marked
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
 from xma_plugins.conformance.setup import Setup
-from xma_plugins.data_buffer import XmaDataBuffer
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.kinds import SessionType
 
 __all__ = ["Account"]

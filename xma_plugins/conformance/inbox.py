@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 from xma_plugins.conformance.outbox import check_held
 from xma_plugins.conformance.pictures import data_digest, digest
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
-from xma_plugins.data_buffer import XmaDataBuffer
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.kinds import SessionType
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from xma_plugins.conformance.pictures import Counter, picture
 from xma_plugins.conformance.rule import Rule, RuleBrokenError
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import BufferUseError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.kinds import SessionType
 from xma_plugins.status import Status, name_of
 

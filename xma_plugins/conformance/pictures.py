@@ -10,8 +10,7 @@ from bridges.backends.cpu import CPUContext
 from bridges.frame import FrameInfo
 from xma_plugins.buffers import BufferType
 from xma_plugins.conformance.setup import FIRST_PTS, PTS_STEP, TIME_BASE, Setup
-from xma_plugins.data_buffer import XmaDataBuffer
-from xma_plugins.frames import BufferRef, XmaFrame, padded_planes
+from xma_plugins.frames import BufferRef, XmaDataBuffer, XmaFrame, padded_planes
 from xma_plugins.host_frames import host_side, to_host
 from xma_plugins.side_data import SideData, SideDataType
 

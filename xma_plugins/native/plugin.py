@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bridges.frame import FrameInfo
-from xma_plugins.data_buffer import XmaDataBuffer
 from xma_plugins.errors import InvalidError, PluginError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.native import frames, libxma2api
 from xma_plugins.native.properties import native_properties, parameters_of, told_format
 from xma_plugins.native.structures import PLUGINS, SYMBOLS, Frame, FrameProperties, Parameter
