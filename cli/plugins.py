@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -116,6 +117,8 @@ def check(
     xtranscode plugins check copy_filter --device opencl --param zerocopy=true
     xtranscode plugins check libav_decoder --input talk.mp4
     """
+    if not math.isfinite(timeout):
+        raise click.BadParameter("a number of seconds is needed", param_hint="'--timeout'")
     from cli.render import print_json
     from xma_plugins.conformance import check as play
     from xma_plugins.registry import find_plugin

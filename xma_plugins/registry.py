@@ -103,7 +103,13 @@ def handshake(plugin: object) -> None:
             f"plugin {plugin.__name__} does not say which interface it was written for; add "
             f"xma_version = {XMA_VERSION}"
         )
-    main, sub = version
+    try:
+        main, sub = map(int, version)
+    except (TypeError, ValueError) as error:
+        raise PluginError(
+            f"plugin {plugin.__name__} says xma_version = {version!r}; it is two whole numbers, "
+            f"such as {XMA_VERSION}"
+        ) from error
     if main != XMA_VERSION[0] or sub > XMA_VERSION[1]:
         raise PluginError(
             f"plugin {plugin.__name__} was written for version {main}.{sub} of the interface; this "

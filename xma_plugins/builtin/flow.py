@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xma_plugins.errors import XmaTimeoutError
+from xma_plugins.errors import InvalidError, XmaTimeoutError
 from xma_plugins.frames import XmaFrame
 from xma_plugins.session import Session
 from xma_plugins.status import Status
@@ -91,7 +91,9 @@ class Flow:
 
     def __init__(self, session: Session[Any], start: Start, *, depth: int, timeout: float) -> None:
         self._session, self._start = session, start
-        self._depth, self._timeout = max(1, depth), timeout
+        if depth < 1:
+            raise InvalidError(f"{session.name}: parameter 'depth' is 1 or more, got {depth}")
+        self._depth, self._timeout = depth, timeout
         self._works: deque[Work] = deque()
         self._waiting: XmaFrame | None = None
         self._has_to_give = self._is_ending = False

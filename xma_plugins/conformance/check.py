@@ -232,11 +232,8 @@ def _result(stage: Stage, scenario: Scenario) -> Result:
     thread.start()
     while thread.is_alive():
         thread.join(_TICK_SECONDS)
-        hung = _hung(stage.trace.scenes[scenes_before:], stage.timeout, started)
-        if hung is not None and thread.is_alive():
-            step = hung.steps[-1]
-            detail = f"{step} did not return within {stage.timeout:g} s"
-            broken = Broken(Rule.HANG, detail, scenario.name, step.number)
+        broken = _hung(stage, scenario, stage.trace.scenes[scenes_before:], started)
+        if broken is not None and thread.is_alive():
             outcome = [Result(scenario.name, "broken", str(broken), broken=broken)]
             break
     (made,) = outcome
@@ -247,11 +244,19 @@ def _result(stage: Stage, scenario: Scenario) -> Result:
     return Result(made.scenario, made.state, made.detail, steps, seconds, made.broken)
 
 
-def _hung(scenes: "Sequence[Scene]", timeout: float, started: float) -> "Scene | None":
-    """Return the scene whose call does not return, where none of the others goes on either."""
-    waiting = [scene for scene in scenes if scene.steps and not scene.steps[-1].answer]
+def _hung(
+    stage: Stage, scenario: Scenario, scenes: "Sequence[Scene]", started: float
+) -> Broken | None:
+    """Return what to tell of a scenario in which nothing has happened for too long."""
     latest = max((scene.changed_at for scene in scenes), default=started)
-    return waiting[0] if waiting and time.monotonic() - latest > timeout else None
+    if time.monotonic() - latest <= stage.timeout:
+        return None
+    waiting = [scene for scene in scenes if scene.steps and not scene.steps[-1].answer]
+    # Sessions that are given up are closed without a step.
+    call = str(waiting[0].steps[-1]) if waiting else "the plugin's close"
+    number = waiting[0].steps[-1].number if waiting else 0
+    detail = f"{call} did not return within {stage.timeout:g} s"
+    return Broken(Rule.HANG, detail, scenario.name, number)
 
 
 def _outcome(stage: Stage, scenario: Scenario) -> Result | BaseException:
@@ -263,6 +268,10 @@ def _outcome(stage: Stage, scenario: Scenario) -> Result | BaseException:
         return error.__cause__ or error
     except Exception as error:  # noqa: BLE001 - Raised by the caller.
         return error
+    except BaseException as error:  # noqa: BLE001 - It would end the thread alone, unheard.
+        detail = f"{error!r} came out of it; a plugin raises an Exception"
+        broken = Broken(Rule.ERRORS, detail, scenario.name, 0)
+        return Result(scenario.name, "broken", str(broken), broken=broken)
 
 
 def _play(stage: Stage, scenario: Scenario) -> Result:
