@@ -44,6 +44,8 @@ def plan(jobs: str, command: tuple[str, ...], as_json: bool, hold: bool) -> int:
     Exit codes: 0 all jobs fit at once, 3 they do not and nothing was reserved;
     with a COMMAND that was run, its own.
     """
+    if command and not command[0]:
+        raise click.BadParameter("it has no name", param_hint="'COMMAND'")
     from cli.render import console
     from transcode.job_list import read_job_list
     from transcode.plan import plan as make_plan

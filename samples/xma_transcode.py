@@ -74,7 +74,7 @@ if __name__ == "__main__":
         given.folder.mkdir(parents=True, exist_ok=True)
         xma.initialize([given.device])
         transcode(given.source, given.folder)
-    except (XTranscodeError, av.FFmpegError) as error:
+    except (XTranscodeError, av.FFmpegError, OSError) as error:
         sys.exit(f"xma_transcode: {error}")
     finally:
         xma.exit()

@@ -96,7 +96,8 @@ def reserve(device_name: str, load: int, label: str, *, capacity: int = CARD_LOA
     Parameters
     ----------
     device_name : str
-        As all who share the device call it.
+        As all who share the device call it: the name is taken as it is, and ``opencl`` is another
+        one than ``opencl:0:0``. ``xtranscode plan --json`` tells the one that it uses.
     load : int
         In millionths of a card.
     label : str
@@ -109,12 +110,14 @@ def reserve(device_name: str, load: int, label: str, *, capacity: int = CARD_LOA
     ChannelCapacityError
         Too little is left; the message names the holders.
     InvalidError
-        The load is not above 0.
+        The load is no whole number above 0, or there is no name.
     XmaError
         The reservation cannot be written down.
     """
-    if load <= 0:
-        raise InvalidError(f"a load is above 0, got {load}")
+    if type(load) is not int or load <= 0:
+        raise InvalidError(f"a load is a whole number above 0, got {load!r}")
+    if not device_name:
+        raise InvalidError("a reservation names a device, such as opencl:0:0")
     holder = Holder(load, os.getpid(), label)
     ledger = Ledger(device_name)
     try:

@@ -197,7 +197,15 @@ class XmaFrame(Closable):
 
     @classmethod
     def allocate(cls, info: FrameInfo) -> Self:
-        """Return a frame in new host memory, zeroed; every plane has its own size."""
+        """Return a frame in new host memory, zeroed; every plane has its own size.
+
+        Raises
+        ------
+        InvalidError
+            It has no pixels.
+        """
+        if info.width < 1 or info.height < 1:
+            raise InvalidError(f"a picture has pixels, asked for {info.width}x{info.height}")
         refs = []
         for layout in padded_planes(info):
             # Whole rows: native plugins copy the last one with what pads it.
