@@ -6,7 +6,7 @@ lie in device-only buffers, and nothing is copied.
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -178,9 +178,17 @@ class KernelStep:
         return result
 
     def _open(self, info: FrameInfo) -> None:
-        """Make sessions for frames of a form."""
-        self._close_sessions()
-        self._form, self._infos, is_luma = info, [info], False
+        """Have sessions for frames of a form; those that see no change go on."""
+        old = list(zip(self._infos, self._infos[1:], self._sessions, strict=False))
+        self._form, self._infos, self._sessions = info, [info], []
+        try:
+            self._extend(old)
+        finally:
+            _close(session for *_, session in old if session not in self._sessions)
+
+    def _extend(self, old: list[tuple[FrameInfo, FrameInfo, FilterSession]]) -> None:
+        """Have a session for each kernel, of those there were where that sees no change."""
+        is_luma = False
         for place, (kernel, parameters) in enumerate(self._calls):
             before = self._infos[-1]
             if place and before.format.name not in kernel.formats_read:
@@ -189,8 +197,11 @@ class KernelStep:
             is_last = place == len(self._calls) - 1
             made = self._made_of(kernel, parameters, before, is_last=is_last)
             is_luma = is_luma or kernel.kind in INTO_LUMA
-            self._tell(kernel, parameters, before, made)
             self._infos.append(made)
+            if place < len(old) and old[place][:2] == (before, made):
+                self._sessions.append(old[place][2])
+                continue
+            self._tell(kernel, parameters, before, made)
             self._sessions.append(self._session(kernel, parameters, before, made))
         self._carrier = self._carried(self._infos[-1]) if is_luma else None
 
@@ -295,13 +306,6 @@ class KernelStep:
         """Whether the device works in host memory, so that nothing is carried."""
         return self._device.driver.shares_host_memory
 
-    def _close_sessions(self) -> None:
-        for session in self._sessions:
-            # FFmpeg may hold results for as long as an encoder lives; it holds their memory too.
-            with contextlib.suppress(BufferUseError):
-                session.close()
-        self._sessions.clear()
-
     def cancel(self) -> None:
         """Wake a thread that waits for frames to come back; see `Step.cancel`."""
         self._cancelled = True
@@ -312,7 +316,8 @@ class KernelStep:
 
     def close(self) -> None:
         """Destroy the sessions; may be repeated."""
-        self._close_sessions()
+        _close(self._sessions)
+        self._sessions = []
         if self._converter is not None:
             self._converter.close()
         if self._rest is not None:
@@ -337,3 +342,10 @@ def _as_luma(picture: XmaFrame, carrier: FrameInfo) -> XmaFrame:
         made = XmaFrame(carrier, [luma, *constant])
         made.describe_as(picture)
     return made
+
+
+def _close(sessions: Iterable[FilterSession]) -> None:
+    for session in sessions:
+        # FFmpeg may hold results for as long as an encoder lives; it holds their memory too.
+        with contextlib.suppress(BufferUseError):
+            session.close()

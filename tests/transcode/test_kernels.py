@@ -1,5 +1,6 @@
 """Kernels of every family in a whole run: sizes, aspect, tags, chains, and results before."""
 
+import contextlib
 from fractions import Fraction
 
 import av
@@ -10,10 +11,13 @@ from av.sidedata.sidedata import Type
 import transcode
 from bridges.backends.ffmpeg import frame_info
 from bridges.errors import FormatError, KernelError
-from bridges.kernels import get
+from bridges.kernels import get, parse_call
 from tests.assets.picture import channel_of, luma_of
 from tests.transcode.output import frames_of, indices_of, seconds_of
 from transcode import VideoOptions
+from transcode.kernel_step import KernelStep
+from transcode.notices import Notices
+from xma_plugins.device import open_device
 
 LOSSLESS = VideoOptions(codec="ffv1")
 LOSSLESS_RGB = VideoOptions(codec="ffv1", pix_fmt="bgr0")
@@ -217,3 +221,25 @@ def test_a_run_that_is_stopped_while_it_scales(clips, tmp_path):
                 on_progress=stop,
             )
         assert not list(tmp_path.iterdir())
+
+
+def test_the_result_before_is_kept_where_only_the_source_changes():
+    random = np.random.default_rng(5)
+    resize, sizes = "resize(width=40, height=40)", ((64, 48), (48, 64), (64, 48))
+    with open_device("cpu") as device, contextlib.ExitStack() as stack:
+
+        def step(*texts):
+            calls = [parse_call(text) for text in texts]
+            codec = av.Codec("ffv1", "w")
+            made = KernelStep(calls, device, codec=codec, pix_fmt=None, notices=Notices())
+            stack.callback(made.close)
+            return made
+
+        both, first, second = step(resize, "denoise"), step(resize), step("denoise")
+        for pts, (width, height) in enumerate(sizes):
+            codes = random.integers(0, 256, (height * 3 // 2, width), np.uint8)
+            frame = av.VideoFrame.from_ndarray(codes, "yuv420p")
+            frame.pts = pts
+            (ours,) = both.process(frame)
+            (theirs,) = second.process(*first.process(frame))
+            assert [bytes(p) for p in ours.planes] == [bytes(p) for p in theirs.planes]
