@@ -279,11 +279,12 @@ class BufferObject(Closable):
         """
         if not self.device.driver.shares_host_memory:
             return None
-        with self._in_use():
-            side = self.device.driver.host_side(self._tensor)
-            assert side is not None
-            self._fetch(side, 0)
-            return side
+        self.device.check_process()
+        with self._changed:
+            self.check()
+            # A command that is done has written where the host reads; the queue may go on.
+            self._changed.wait_for(lambda: not self._commands)
+        return self.device.driver.host_side(self._tensor)
 
     def _send(self, part: npt.NDArray[np.uint8], offset: int) -> None:
         driver = self.device.driver
