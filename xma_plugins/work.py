@@ -101,16 +101,18 @@ class Work(Closable):
         """Return the arguments of `Driver.enqueue`."""
         parameters = {each.name: _typed(each, values[each.name]) for each in kernel.parameters}
         read = read_frame(values, "source")
-        made = kernel.output(read.info, **parameters)  # type: ignore[arg-type]
+        assert isinstance(read.info, FrameInfo)
+        made = kernel.output(read.info, **parameters)
         if isinstance(made, FrameInfo):
             write = read_frame(values, "target")
         else:
             write = Planes(made, *read_planes(values, "target", len(made.tensors)))
-        source = Frame(read.info, self._tensors("source", read, "read"))  # type: ignore[arg-type]
+        source = Frame(read.info, self._tensors("source", read, "read"))
         previous = None
         if kernel.takes_previous and values["previous_plane0"]:
             before = read_frame(values, "previous")
-            previous = Frame(before.info, self._tensors("previous", before, "read"))  # type: ignore[arg-type]
+            assert isinstance(before.info, FrameInfo)
+            previous = Frame(before.info, self._tensors("previous", before, "read"))
         tensors = self._tensors("target", write, "written", kernel.written(write.info))
         self._refuse_overlap()
         kind: Any = Frame if isinstance(made, FrameInfo) else TensorFrame

@@ -1,7 +1,7 @@
 """What the runtimes that compile the portable sources do alike: each adds its framework's calls."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -18,9 +18,50 @@ from bridges.kernels.plan import Planner, Step
 from bridges.kernels.runtime import Event
 from bridges.tensor import Tensor
 
-__all__ = ["CompiledRuntime"]
+__all__ = ["CompiledRuntime", "NativeEvent"]
 
 Entry = TypeVar("Entry")
+
+
+class NativeEvent(ABC):
+    """An `Event` over one of a framework that has a method ``wait``.
+
+    Parameters
+    ----------
+    native : object
+        The framework's.
+    working : callable
+        Translates the framework's errors; see `CompiledRuntime._working`.
+    action : str
+        Completes "It cannot ...".
+    keep : object
+        Held until it was waited for.
+    """
+
+    def __init__(
+        self,
+        native: Any,
+        working: Callable[[str], AbstractContextManager[None]],
+        action: str,
+        keep: object,
+    ) -> None:
+        self._native, self._working, self._action = native, working, action
+        self._keep: object | None = keep
+
+    @property
+    @abstractmethod
+    def is_done(self) -> bool:
+        """Whether the work has ended, well or not."""
+
+    def wait(self) -> None:
+        """Wait until the work has ended; raise what it failed with."""
+        try:
+            self._native.wait()
+        except Exception:
+            # Not around the wait itself: entering costs a run on a small frame 3 to 5 percent.
+            with self._working(self._action):
+                raise
+        self._keep = None
 
 
 class CompiledRuntime(ABC, Generic[Entry]):

@@ -10,7 +10,7 @@ import pyopencl as cl
 
 from bridges.backends.opencl import OpenCLContext, OpenCLTensor, opencl_errors
 from bridges.context import Context
-from bridges.kernels.compiled import CompiledRuntime
+from bridges.kernels.compiled import CompiledRuntime, NativeEvent
 from bridges.kernels.entries import EntryPoints
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.plan import Step
@@ -40,26 +40,11 @@ class _Entry:
         return cl.enqueue_nd_range_kernel(queue, self._kernel, step.launch.size, step.launch.group)
 
 
-class _Event:
-    """What `OpenCLRuntime.enqueue` returns."""
-
-    def __init__(self, native: Any, action: str, keep: object) -> None:
-        self._native, self._action = native, action
-        self._keep: object | None = keep
-
+class _Event(NativeEvent):
     @property
     def is_done(self) -> bool:
         # Negative where the device failed (OpenCL 1.2, 5.9).
         return bool(self._native.command_execution_status <= cl.command_execution_status.COMPLETE)
-
-    def wait(self) -> None:
-        try:
-            self._native.wait()
-        except Exception:
-            # Not around the wait itself: entering costs a run on a small frame 5 percent.
-            with opencl_errors(self._action):
-                raise
-        self._keep = None
 
 
 class OpenCLRuntime(CompiledRuntime[_Entry]):
@@ -91,7 +76,7 @@ class OpenCLRuntime(CompiledRuntime[_Entry]):
         return entry.enqueue(self._device.queue, step, memories)
 
     def _event(self, last: Any, action: str, keep: object) -> _Event:
-        return _Event(last, action, keep)
+        return _Event(last, opencl_errors, action, keep)
 
     def _flush(self) -> None:
         with opencl_errors(f"begin the work on {self.name}"):

@@ -17,7 +17,7 @@ from bridges.context import Context
 from bridges.errors import KernelError, NoRouteError
 from bridges.kernels import spirv
 from bridges.kernels.code_cache import portable_source
-from bridges.kernels.compiled import CompiledRuntime
+from bridges.kernels.compiled import CompiledRuntime, NativeEvent
 from bridges.kernels.entries import EntryPoints
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.launch import Launch
@@ -55,25 +55,10 @@ class _Entry:
         return queue.submit_async(self._kernel, arguments, *sizes)
 
 
-class _Event:
-    """What `SyclRuntime.enqueue` returns."""
-
-    def __init__(self, native: Any, action: str, keep: object) -> None:
-        self._native, self._action = native, action
-        self._keep: object | None = keep
-
+class _Event(NativeEvent):
     @property
     def is_done(self) -> bool:
         return bool(self._native.execution_status == dpctl.event_status_type.complete)
-
-    def wait(self) -> None:
-        try:
-            self._native.wait()
-        except Exception:
-            # Not around the wait itself: entering costs a run on a small frame 3 percent.
-            with sycl_errors(self._action):
-                raise
-        self._keep = None
 
 
 class SyclRuntime(CompiledRuntime[_Entry]):
@@ -121,7 +106,7 @@ class SyclRuntime(CompiledRuntime[_Entry]):
         return entry.submit(self._device.queue, step, memories)
 
     def _event(self, last: Any, action: str, keep: object) -> _Event:
-        return _Event(last, action, keep)
+        return _Event(last, sycl_errors, action, keep)
 
     def _upload(self, tensor: Tensor, content: npt.NDArray[np.uint8]) -> None:
         self._device.queue.memcpy(tensor.handle("usm_memory"), content, content.nbytes)

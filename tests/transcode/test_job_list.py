@@ -121,9 +121,9 @@ def test_json_is_yaml(read):
 
 def test_standard_input(read, monkeypatch):
     expected = read("jobs: [{source: a.mp4, output: b.mp4}]").jobs[0]
-    monkeypatch.setattr(sys, "stdin", open("jobs.yaml"))  # noqa: SIM115
-    (listed,) = read_job_list("-").jobs
-    sys.stdin.close()
+    with open("jobs.yaml") as jobs:
+        monkeypatch.setattr(sys, "stdin", jobs)
+        (listed,) = read_job_list("-").jobs
     assert listed == dataclasses.replace(expected, place="standard input:1:8")
 
 
