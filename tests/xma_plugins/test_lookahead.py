@@ -262,12 +262,18 @@ def test_keeps_the_rules(host: Device, depth: int):
 
 
 def test_a_device_without_resize_cannot_see_its_pictures():
-    before, near = on_device(opened("opencl"), [frame_of("nv12", scene(0))], "nv12")
+    seen = frame_of("nv12", scene(0), 7)
+    before, near = on_device(opened("opencl"), [frame_of("nv12", scene(0), 6)], "nv12")
     with (
         before,
         open_device(DeviceDescription("opencl", compute_units=["invert"])) as bare,
         session_of(bare, "nv12") as session,
-        near[0],
-        pytest.raises(InvalidError, match="has no compute unit that runs resize"),
+        near[0] as unseen,
     ):
-        session.send_frame(near[0])
+        with pytest.raises(InvalidError, match="has no compute unit that runs resize"):
+            session.send_frame(unseen)
+        # What was refused is neither held nor received, and the session goes on.
+        assert [plane.refcount for plane in unseen.planes] == [1, 1]
+        (made,) = run(session, [seen])
+        assert made.pts == 7
+        made.close()

@@ -54,6 +54,14 @@ class _Held:
     command: "CuCommand | None" = None
     shrinking: XmaFrame | None = None
 
+    def close(self) -> None:
+        """Wait for the command, and let go of the pictures."""
+        if self.command is not None:
+            self.command.wait()
+        for frame in (self.frame, self.shrinking):
+            if frame is not None:
+                frame.close()
+
 
 class Lookahead(FilterPlugin):
     """Hands pictures on, so many later, with what an encoder cannot know.
@@ -116,14 +124,19 @@ class Lookahead(FilterPlugin):
             return Status.SUCCESS
         assert frame.info is not None
         check_port(session, session.properties.input, frame.info, "is sent")
-        held = _Held(frame.reference())
-        self._held.append(held)
         # Of NumPy, the kernel would take longer than what is done on the host.
         is_near = session.device.driver.kind == "cpu"
-        if frame.buffer_type is BufferType.DEVICE_ONLY and not is_near:
-            self._shrink(held, frame.info)
-        else:
-            held.small = shrunk(_luma(frame))
+        held = _Held(frame.reference())
+        try:
+            if frame.buffer_type is BufferType.DEVICE_ONLY and not is_near:
+                self._shrink(held, frame.info)
+            else:
+                held.small = shrunk(_luma(frame))
+        except BaseException:
+            held.close()
+            raise
+        # A picture that is refused is not received: the session may go on with the next.
+        self._held.append(held)
         return Status.SUCCESS if self._is_full else Status.SEND_MORE_DATA
 
     def recv_frame(self, session: FilterSession, frame: XmaFrame) -> Status:
@@ -155,11 +168,7 @@ class Lookahead(FilterPlugin):
     def close(self, session: FilterSession) -> None:
         """Let go of the pictures that are held."""
         for held in getattr(self, "_held", ()):
-            if held.command is not None:
-                held.command.wait()
-            for frame in (held.frame, held.shrinking):
-                if frame is not None:
-                    frame.close()
+            held.close()
         self._held = deque()
         if hasattr(self, "_uploads"):
             self._uploads.close()
