@@ -61,17 +61,36 @@ def _check(session: Session[Any], name: str, value: Any, kind: type) -> None:
         )
 
 
-def check_port(session: Session[Any], port: Port, info: FrameInfo, does: str) -> None:
-    """Refuse a picture that is not what a side of the session was declared to be.
+def check_port(session: Session[Any], port: Port, info: FrameInfo | None, does: str) -> FrameInfo:
+    """Return the form of a picture; refuse one that a side of the session was not declared to be.
+
+    Parameters
+    ----------
+    session : Session
+        Whose side.
+    port : Port
+        What was declared of it.
+    info : FrameInfo or None
+        The picture's form; None of one of FFmpeg in a pixel format that is not in
+        `bridges.formats`.
+    does : str
+        What the session does with the picture, for the message: ``"is sent"``.
 
     Raises
     ------
     InvalidError
-        Its format is another one, or its size is, where one was declared.
+        Its format is another one or not known, or its size is another, where one was declared.
     """
+    if info is None:
+        declared = "" if port.format is None else f", where its properties say {port.format.name}"
+        raise InvalidError(
+            f"{session.name} {does} a picture in a pixel format that is not in "
+            f"bridges.formats{declared}; convert before it, for example by a libav_scaler"
+        )
     found = info.format.name, info.width, info.height
     layout = info.format if port.format is None else port.format
     wanted = layout.name, port.width or info.width, port.height or info.height
     if found != wanted:
         texts = ["{} of {}x{}".format(*form) for form in (found, wanted)]
         raise InvalidError(f"{session.name} {does} {texts[0]}, where its properties say {texts[1]}")
+    return info

@@ -72,7 +72,6 @@ class CopyEncoder(EncoderPlugin):
         if frame.is_last_frame:
             self._flow.end()
             return Status.SUCCESS
-        assert frame.info is not None
         check_port(session, self._port, frame.info, "is sent")
         return self._flow.send(frame)
 

@@ -81,7 +81,6 @@ class CopyFilter(FilterPlugin):
         if len(self._waiting) + len(self._running) >= self._depth:
             self._was_refused = True
             return Status.TRY_AGAIN
-        assert frame.info is not None
         check_port(session, session.properties.input, frame.info, "is sent")
         self._waiting.append(frame.reference())
         self._start(session)

@@ -83,9 +83,8 @@ class KernelFilter(FilterPlugin):
         if frame.is_last_frame:
             self._flow.end()
             return Status.SUCCESS
-        assert frame.info is not None
-        check_port(session, session.properties.input, frame.info, "is sent")
-        self._form(frame.info)
+        info = check_port(session, session.properties.input, frame.info, "is sent")
+        self._form(info)
         return self._flow.send(frame)
 
     def recv_frame(self, session: FilterSession, frame: XmaFrame) -> Status:

@@ -117,9 +117,8 @@ class KernelScaler(ScalerPlugin):
         if frame.is_last_frame:
             self._flow.end()
             return Status.EOS if self._flow.is_ended else Status.FLUSH_AGAIN
-        assert frame.info is not None
-        check_port(session, session.properties.input, frame.info, "is sent")
-        self._plan(frame.info)
+        info = check_port(session, session.properties.input, frame.info, "is sent")
+        self._plan(info)
         status = Status.SEND_MORE_DATA
         if any(is_due(output, self._taken) for output in self._outputs):
             self._numbers.append(self._taken)

@@ -122,14 +122,13 @@ class Lookahead(FilterPlugin):
         if frame.is_last_frame:
             self._is_ending = True
             return Status.SUCCESS
-        assert frame.info is not None
-        check_port(session, session.properties.input, frame.info, "is sent")
+        info = check_port(session, session.properties.input, frame.info, "is sent")
         # Of NumPy, the kernel would take longer than what is done on the host.
         is_near = session.device.driver.kind == "cpu"
         held = _Held(frame.reference())
         try:
             if frame.buffer_type is BufferType.DEVICE_ONLY and not is_near:
-                self._shrink(held, frame.info)
+                self._shrink(held, info)
             else:
                 held.small = shrunk(_luma(frame))
         except BaseException:
