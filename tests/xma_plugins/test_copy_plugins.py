@@ -286,6 +286,8 @@ def test_a_buffer_with_memory_of_its_own_is_not_replaced(host):
         (filter_session, {"pools": 1}, "has no parameter 'pools'; it has zerocopy, depth, pool"),
         (encoder_session, {"pool": 1}, "has no parameter 'pool'; it has zerocopy, depth"),
         (encoder_session, {"depth": -1}, "parameter 'depth' takes a whole number"),
+        (encoder_session, {"depth": 0}, "parameter 'depth' is 1 or more, got 0"),
+        (filter_session, {"depth": 0}, "parameter 'depth' is 1 or more, got 0"),
     ],
 )
 def test_wrong_parameters(host, make, given, message):

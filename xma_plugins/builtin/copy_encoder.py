@@ -60,12 +60,11 @@ class CopyEncoder(EncoderPlugin):
         self._unit = take_unit(session, get("crop"))  # All of a picture: a copy.
         self._gives_buffers = given.zerocopy
         self._free: dict[int, deque[BufferObject]] = {}
-        depth = max(1, given.depth)
         # Copies are read and given back at once: as many as are under way are enough.
-        self._uploads = Uploads(session, depth)
-        self._results = Results(session, depth, device_only=False)
+        self._uploads = Uploads(session, given.depth)
+        self._results = Results(session, given.depth, device_only=False)
         self._session = session
-        self._flow = Flow(session, self._start, depth=depth, timeout=0)
+        self._flow = Flow(session, self._start, depth=given.depth, timeout=0)
 
     def send_frame(self, session: EncoderSession, frame: XmaFrame) -> Status:
         """Take a picture and start to copy it."""

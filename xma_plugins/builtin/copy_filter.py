@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridges.kernels.kernel import get
-from xma_plugins.builtin.flow import pool_timeout
+from xma_plugins.builtin.flow import check_depth, pool_timeout
 from xma_plugins.builtin.unit import take_unit
 from xma_plugins.errors import XmaTimeoutError
 from xma_plugins.frames import XmaFrame
@@ -64,7 +64,7 @@ class CopyFilter(FilterPlugin):
         given = read_params(session, zerocopy=False, depth=2, pool=4, timeout=10.0)
         # A crop that takes all of the picture is a copy.
         self._unit = take_unit(session, get("crop"))
-        self._depth, self._timeout = max(1, given.depth), given.timeout
+        self._depth, self._timeout = check_depth(session, given.depth), given.timeout
         self._uploads = Uploads(session, self._depth)
         self._results = Results(session, given.pool, device_only=given.zerocopy)
         self._waiting: deque[XmaFrame] = deque()

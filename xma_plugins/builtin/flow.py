@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from xma_plugins.command import CuCommand
 
-__all__ = ["Flow", "Work", "pool_timeout", "run"]
+__all__ = ["Flow", "Work", "check_depth", "pool_timeout", "run"]
 
 
 @dataclass(eq=False)
@@ -87,13 +87,16 @@ class Flow:
     timeout : float
         Seconds that a picture waits for those who hold all of the pool, where nothing else can be
         done.
+
+    Raises
+    ------
+    InvalidError
+        ``depth`` is 0.
     """
 
     def __init__(self, session: Session[Any], start: Start, *, depth: int, timeout: float) -> None:
         self._session, self._start = session, start
-        if depth < 1:
-            raise InvalidError(f"{session.name}: parameter 'depth' is 1 or more, got {depth}")
-        self._depth, self._timeout = depth, timeout
+        self._depth, self._timeout = check_depth(session, depth), timeout
         self._works: deque[Work] = deque()
         self._waiting: XmaFrame | None = None
         self._has_to_give = self._is_ending = False
@@ -163,6 +166,19 @@ class Flow:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.close()
+
+
+def check_depth(session: Session[Any], depth: int) -> int:
+    """Return how many pictures may be under way; refuse none, since nothing would ever be taken.
+
+    Raises
+    ------
+    InvalidError
+        It is 0.
+    """
+    if depth < 1:
+        raise InvalidError(f"{session.name}: parameter 'depth' is 1 or more, got {depth}")
+    return depth
 
 
 def pool_timeout(session: Session[Any], seconds: float) -> XmaTimeoutError:
