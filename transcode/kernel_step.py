@@ -14,7 +14,6 @@ from av.codec.codec import Codec, find_best_pix_fmt_of_list
 from av.video.frame import VideoFrame
 
 from bridges import FrameInfo, MemoryType
-from bridges.backends.ffmpeg import frame_info
 from bridges.backends.ffmpeg_properties import (
     drop_hdr_side_data,
     sample_aspect_ratio,
@@ -131,12 +130,13 @@ class KernelStep:
     def _run(self, frame: VideoFrame) -> VideoFrame:
         if self._cancelled:
             raise ClosedError("the kernels were cancelled, and take no more frames")
-        info = replace(frame_info(frame), pts=None)
-        if info != self._form:
-            self._open(info)
-        if frame.interlaced_frame:
-            self._tell_of_fields()
-        picture = self._through(self._sessions[0], from_av(frame))
+        with from_av(frame) as source:
+            assert source.info is not None  # Kernels read formats of `bridges.formats` alone.
+            if source.info != self._form:
+                self._open(source.info)
+            if frame.interlaced_frame:
+                self._tell_of_fields()
+            picture = self._through(self._sessions[0], source)
         moved = self._device.transfers.nbytes
         for session in self._sessions[1:]:
             picture = self._through(session, picture)
@@ -216,14 +216,19 @@ class KernelStep:
         return replace(made, format=known)
 
     def _hand_over(self, place: int) -> None:
-        """Leave kernels that do not read what the one before makes to a step of their own."""
-        self._rest = KernelStep(
+        """Leave kernels that do not read what the one before makes to a step of their own.
+
+        Frames of an earlier form may have split off a step further behind, which follows it.
+        """
+        made = KernelStep(
             self._calls[place:],
             self._device,
             codec=self._codec,
             pix_fmt=self._pix_fmt,
             notices=self._notices,
         )
+        made._rest = self._rest
+        self._rest = made
         del self._calls[place:]
 
     def _session(

@@ -223,9 +223,9 @@ def test_a_run_that_is_stopped_while_it_scales(clips, tmp_path):
         assert not list(tmp_path.iterdir())
 
 
-def test_the_result_before_is_kept_where_only_the_source_changes():
-    random = np.random.default_rng(5)
-    resize, sizes = "resize(width=40, height=40)", ((64, 48), (48, 64), (64, 48))
+@pytest.fixture
+def step_of():
+    """Return what makes steps of kernels on the host."""
     with open_device("cpu") as device, contextlib.ExitStack() as stack:
 
         def step(*texts):
@@ -235,13 +235,38 @@ def test_the_result_before_is_kept_where_only_the_source_changes():
             stack.callback(made.close)
             return made
 
-        both, first, second = step(resize, "denoise"), step(resize), step("denoise")
-        for pts, (width, height) in enumerate(sizes):
-            codes = random.integers(0, 256, (height * 3 // 2, width), np.uint8)
-            frame = av.VideoFrame.from_ndarray(codes, "yuv420p")
-            frame.pts = pts
-            (ours,) = both.process(frame)
-            (theirs,) = second.process(*first.process(frame))
-            np.testing.assert_array_equal(luma_of(ours), luma_of(theirs))
-            for name in "uv":
-                np.testing.assert_array_equal(channel_of(ours, name), channel_of(theirs, name))
+        yield step
+
+
+def test_the_result_before_is_kept_where_only_the_source_changes(step_of):
+    random = np.random.default_rng(5)
+    resize, sizes = "resize(width=40, height=40)", ((64, 48), (48, 64), (64, 48))
+    both, first, second = step_of(resize, "denoise"), step_of(resize), step_of("denoise")
+    for pts, (width, height) in enumerate(sizes):
+        codes = random.integers(0, 256, (height * 3 // 2, width), np.uint8)
+        frame = av.VideoFrame.from_ndarray(codes, "yuv420p")
+        frame.pts = pts
+        (ours,) = both.process(frame)
+        (theirs,) = second.process(*first.process(frame))
+        np.testing.assert_array_equal(luma_of(ours), luma_of(theirs))
+        for name in "uv":
+            np.testing.assert_array_equal(channel_of(ours, name), channel_of(theirs, name))
+
+
+def test_frames_of_each_form_go_through_all_kernels(step_of):
+    """The second kernel reads no YUV, the third never reads what the second makes."""
+    random = np.random.default_rng(6)
+    texts = ("invert", "rgb_to_yuv", "rgb_to_yuv", "resize(width=20, height=10)")
+    every, *each = step_of(*texts), *map(step_of, texts)
+    for pts, name in enumerate(["rgb24", "yuv420p", "rgb24"]):
+        shape = (48, 64, 3) if name == "rgb24" else (72, 64)
+        frame = av.VideoFrame.from_ndarray(random.integers(0, 256, shape, np.uint8), name)
+        frame.pts = pts
+        wanted = frame
+        for step in each:
+            (wanted,) = step.process(wanted)
+        (made,) = every.process(frame)
+        assert (made.format.name, made.pts) == (wanted.format.name, pts)
+        assert (made.width, made.height) == (20, 10)
+        for channel in "yuv":
+            np.testing.assert_array_equal(channel_of(made, channel), channel_of(wanted, channel))
