@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bridges.closable import Closable
@@ -26,6 +26,7 @@ __all__ = [
     "DeviceDescription",
     "MemoryBank",
     "Transfers",
+    "once_settled",
     "open_device",
 ]
 
@@ -376,12 +377,22 @@ _open_devices: "weakref.WeakSet[Device]" = weakref.WeakSet()
 _LAST_SECONDS = 2.0
 """How long the end of the process waits for commands of devices that nobody closed."""
 
+_once_settled: list[Callable[[], None]] = []
+
+
+def once_settled(call: Callable[[], None]) -> Callable[[], None]:
+    """Have something called at the end of the process, behind the commands of open devices."""
+    _once_settled.append(call)
+    return call
+
 
 @atexit.register
 def _settle() -> None:
     """Have no thread wait in a runtime while that is torn down: Intel's aborts the process."""
     for device in list(_open_devices):
         device.scheduler.settle(_LAST_SECONDS)
+    for call in _once_settled:
+        call()
 
 
 def open_device(description: DeviceDescription | str, index: int = 0) -> Device:

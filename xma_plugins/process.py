@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from bridges.errors import XTranscodeError
-from xma_plugins.device import Device, DeviceDescription, open_device
+from xma_plugins.device import Device, DeviceDescription, once_settled, open_device
 from xma_plugins.drivers import selectors
 from xma_plugins.errors import InvalidError, NoDeviceError, OrderError
 from xma_plugins.load import CommandLoad, log_loads, relative_loads
@@ -187,11 +187,19 @@ def _report(devices: Sequence[Device]) -> list[CommandLoad]:
     return loads
 
 
+@once_settled
+def _report_at_end() -> None:
+    """Tell of the load where the process ends without `exit`."""
+    if _opened.devices is not None and _opened.pid == os.getpid():
+        _report(_opened.devices)
+
+
 def exit() -> None:
     """Close all devices, once their commands are done; then `initialize` may be called again.
 
     What buffers were never freed, and the load of every session that ran, is written to the log
-    ``xma_plugins``. Nothing happens where `initialize` was not called.
+    ``xma_plugins``. Nothing happens where `initialize` was not called. A process that ends without
+    it writes the load alone.
     """
     with _lock:
         devices, _opened.devices = _opened.devices, None

@@ -220,3 +220,39 @@ session = FilterSession(
 session.send_frame(XmaFrame.allocate(FrameInfo(pixel_format("gray"), 1280, 720)))
 print("sent")
 """
+
+
+@pytest.mark.parametrize("kind", ["cpu", "opencl"])
+def test_the_load_is_told_where_a_process_ends_without_exit(kind):
+    opened(kind)
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_INITIALIZED, kind], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    # Its command was under way, and is counted as done; a fork tells nothing of its parent's load.
+    sent, told = done.stdout.splitlines()
+    assert sent == "sent"
+    assert told.startswith("filter session 1 (kernel_filter) on invert of device 0: 100.0% of the")
+    assert ", 1 commands, 0.000 s busy" not in told
+
+
+LEFT_INITIALIZED = """
+import logging, os, sys, warnings
+from bridges import FrameInfo
+from bridges.formats import pixel_format
+from xma_plugins import FilterProperties, FilterSession, Port, XmaFrame, initialize
+
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+initialize([sys.argv[1]])
+session = FilterSession(
+    FilterProperties(
+        plugin="kernel_filter", input=Port(format="gray"), params={"kernel": "invert(amount=0.5)"}
+    )
+)
+session.send_frame(XmaFrame.allocate(FrameInfo(pixel_format("gray"), 1280, 720)))
+print("sent", flush=True)
+if sys.argv[1] == "cpu":
+    warnings.simplefilter("ignore")  # Of threads: the fork ends at once.
+    if os.fork():
+        os.wait()
+"""
