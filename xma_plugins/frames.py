@@ -408,6 +408,19 @@ class XmaFrame(Closable):
         self.remove_side_data(side_data.kind)
         self._side_data[side_data.kind] = side_data
 
+    def put_side_data(self, kind: SideDataType, content: Any) -> SideData:
+        """Make side data of a content and add it; the frame alone holds what is returned.
+
+        Raises
+        ------
+        InvalidError
+            As of `SideData`.
+        """
+        side_data = SideData(kind, content)
+        self.add_side_data(side_data)
+        side_data.release()
+        return side_data
+
     def side_data(self, kind: SideDataType) -> SideData | None:
         """Return the side data of a kind; None where there is none."""
         return self._side_data.get(kind)

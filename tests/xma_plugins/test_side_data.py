@@ -89,10 +89,9 @@ def test_frames_hold_one_of_each_kind():
 
 
 def test_references_share_it():
-    side_data = SideData(SideDataType.HDR, b"hdr")
     with picture() as frame:
-        frame.add_side_data(side_data)
-        side_data.release()
+        side_data = frame.put_side_data(SideDataType.HDR, b"hdr")
+        assert (side_data.buffer, side_data.refcount) == (b"hdr", 1)
         with frame.reference() as other:
             assert other.side_data(SideDataType.HDR) is side_data
             assert side_data.refcount == 2

@@ -20,7 +20,7 @@ from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties, Port
 from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
-from xma_plugins.side_data import SideData, SideDataType
+from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
 
@@ -235,9 +235,7 @@ class KernelFilter(FilterPlugin):
             start = address - buffer.paddr
             samples = data[start : start + layout.span].view(layout.dtype)
             made[name] = samples.reshape(layout.shape).copy()
-        side_data = SideData(SideDataType.CUSTOM_DATA, made)
-        frame.add_side_data(side_data)
-        side_data.release()
+        frame.put_side_data(SideDataType.CUSTOM_DATA, made)
         self._spare_numbers.append(buffer)
 
 

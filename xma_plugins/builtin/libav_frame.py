@@ -16,7 +16,7 @@ from bridges.frame import Frame, FrameInfo
 from bridges.native.libavutil import av_error, frame_pointer, library
 from xma_plugins.frames import BufferRef, XmaFrame
 from xma_plugins.host_frames import to_host
-from xma_plugins.side_data import SideData, SideDataType
+from xma_plugins.side_data import SideDataType
 
 __all__ = ["forget_samples", "from_av", "new_reference", "origin", "to_av"]
 
@@ -49,9 +49,7 @@ def from_av(picture: VideoFrame) -> XmaFrame:
         ]
 
     frame = XmaFrame(info, planes, pts=picture.pts, time_base=picture.time_base, owner=picture)
-    side_data = SideData(SideDataType.LIBAV_FRAME, picture)
-    frame.add_side_data(side_data)
-    side_data.release()
+    frame.put_side_data(SideDataType.LIBAV_FRAME, picture)
     return frame
 
 
@@ -64,9 +62,7 @@ def forget_samples(frame: XmaFrame) -> None:
     if source is not None:
         tags = VideoFrame()
         copy_properties(source, tags)
-        side_data = SideData(SideDataType.LIBAV_FRAME, tags)
-        frame.add_side_data(side_data)
-        side_data.release()
+        frame.put_side_data(SideDataType.LIBAV_FRAME, tags)
 
 
 def origin(frame: XmaFrame) -> VideoFrame | None:

@@ -16,7 +16,7 @@ from xma_plugins.params import check_port, read_params
 from xma_plugins.plugin import ScalerPlugin
 from xma_plugins.properties import Port, ScalerProperties
 from xma_plugins.session import Session
-from xma_plugins.side_data import SideData, SideDataType
+from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ class LibavScaler(ScalerPlugin):
         if made.info is not None:
             check_port(session, output, made.info, "makes")
         describe(made, frame, output)
-        own = SideData(SideDataType.LIBAV_FRAME, found)
-        made.add_side_data(own)
-        own.release()
+        made.put_side_data(SideDataType.LIBAV_FRAME, found)
         if self._texts is not None and frame.time_base is not None:
             made.pts, made.time_base = found.pts, found.time_base
         return made

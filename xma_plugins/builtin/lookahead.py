@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridges.frame import FrameInfo
 from bridges.kernels.kernel import get
@@ -26,7 +26,7 @@ from xma_plugins.plugin import FilterPlugin
 from xma_plugins.properties import FilterProperties
 from xma_plugins.results import Results, planes_of
 from xma_plugins.session import Session
-from xma_plugins.side_data import SideData, SideDataType
+from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
 from xma_plugins.uploads import Uploads
 
@@ -231,10 +231,8 @@ class Lookahead(FilterPlugin):
     def _add_map(self, frame: XmaFrame, small: Samples) -> None:
         info, gain = frame.info, self._given.spatial_aq_gain / 50
         if gain and info is not None:
-            steps: Any = qp_map(small, info.width, info.height, gain)
-            side_data = SideData(SideDataType.QP_MAP, steps)
-            frame.add_side_data(side_data)
-            side_data.release()
+            steps = qp_map(small, info.width, info.height, gain)
+            frame.put_side_data(SideDataType.QP_MAP, steps)
 
 
 def _luma(frame: XmaFrame) -> Samples:

@@ -83,10 +83,7 @@ def picture(setup: Setup, index: int, counter: Counter, device: "Device | None")
         array[...] = codes << info.format.shift
         planes.append(_plane(array, memory, counter, device))
     frame = XmaFrame(info, planes, pts=pts_of(setup, index), time_base=TIME_BASE)
-    mark = SideData(_MARK, index.to_bytes(4, "little"))
-    frame.add_side_data(mark)
-    mark.release()
-    counter.marks.append(mark)
+    counter.marks.append(frame.put_side_data(_MARK, index.to_bytes(4, "little")))
     return frame
 
 
