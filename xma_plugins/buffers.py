@@ -109,6 +109,11 @@ class BufferObject(Closable):
         return f"<{self}, {state}>"
 
     @property
+    def buffer_type(self) -> BufferType:
+        """DEVICE, or DEVICE_ONLY where there is no side on the host."""
+        return BufferType.DEVICE_ONLY if self.device_only_buffer else BufferType.DEVICE
+
+    @property
     def data(self) -> npt.NDArray[np.uint8] | None:
         """The host's side, of shape ``(size,)``, which starts zeroed; None where there is none.
 

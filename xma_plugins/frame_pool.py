@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridges.backends.cpu import CPUContext
+from bridges.backends.host_array import array_over
 from bridges.closable import Closable
 from bridges.edges.countdown import Countdown
 from bridges.errors import PoolTimeoutError
@@ -179,6 +180,6 @@ def constant_plane(pixels: PixelFormat, index: int, layout: TensorInfo) -> Tenso
     elif channels == {"A"}:
         value = (1 << pixels.bits) - 1
     memory = np.empty(layout.span, np.uint8)
-    plane = np.ndarray(layout.shape, layout.dtype, memory, strides=layout.strides)
+    plane = array_over(memory, layout)
     plane[...] = value << pixels.shift
     return CPUContext().wrap(plane)

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from bridges.backends.cpu import CPUContext
+from bridges.backends.host_array import array_over
 from bridges.closable import Closable
 from bridges.edges.countdown import Countdown
 from bridges.formats import PixelFormat
@@ -76,11 +77,7 @@ class BufferRef:
         on_last: Callable[[], None] | None = None,
     ) -> None:
         self._tensor, self.buffer, self.is_clone = tensor, buffer, is_clone
-        if buffer is None:
-            self.buffer_type = BufferType.HOST
-        else:
-            only = buffer.device_only_buffer
-            self.buffer_type = BufferType.DEVICE_ONLY if only else BufferType.DEVICE
+        self.buffer_type = BufferType.HOST if buffer is None else buffer.buffer_type
         self._on_last = on_last
         self.held_by = "the application"
         self._count = 1
@@ -212,8 +209,7 @@ class XmaFrame(Closable):
             nbytes = layout.strides[0] * layout.shape[0]
             memory = np.zeros(nbytes + _ALIGNMENT, np.uint8)
             start = -memory.ctypes.data % _ALIGNMENT
-            array: Any = np.ndarray(layout.shape, layout.dtype, memory, start, layout.strides)
-            refs.append(BufferRef(_HOST.wrap(array)))
+            refs.append(BufferRef(_HOST.wrap(array_over(memory, layout, start))))
         return cls(info, refs, pts=info.pts, time_base=info.time_base)
 
     @classmethod
@@ -523,8 +519,7 @@ class XmaDataBuffer(Closable):
     def buffer_type(self) -> BufferType:
         """Where the data lies; NO_BUFFER of a dummy."""
         if self.buffer is not None:
-            only = self.buffer.device_only_buffer
-            return BufferType.DEVICE_ONLY if only else BufferType.DEVICE
+            return self.buffer.buffer_type
         return BufferType.NO_BUFFER if self._data is None else BufferType.HOST
 
     def attach(

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.cpu import CPUContext
+from bridges.backends.host_array import array_over
 from bridges.edges.countdown import Countdown
-from bridges.tensor import TensorInfo
 from xma_plugins.errors import InvalidError
 from xma_plugins.frames import BufferRef, XmaFrame
 
-__all__ = ["host_side", "to_host"]
+__all__ = ["host_side", "planes_there", "to_host"]
 
 _HOST = CPUContext()
 
@@ -31,9 +31,7 @@ def to_host(frame: XmaFrame) -> XmaFrame:
     DeviceError
         The transfer failed.
     """
-    planes = frame.planes
-    if not planes:
-        raise InvalidError("a frame without planes is no picture; receive into it first")
+    planes = planes_there(frame)
     # Planes that are the same in all frames lie in host memory as they are.
     on_device = sum(plane.buffer is not None for plane in planes)
     held = frame.reference()
@@ -50,11 +48,27 @@ def to_host(frame: XmaFrame) -> XmaFrame:
     return made
 
 
+def planes_there(frame: XmaFrame) -> tuple[BufferRef, ...]:
+    """Return the planes of a picture, which has some.
+
+    Raises
+    ------
+    InvalidError
+        The frame is a dummy.
+    BufferUseError
+        The frame was closed.
+    """
+    planes = frame.planes
+    if not planes:
+        raise InvalidError("a frame without planes is no picture; receive into it first")
+    return planes
+
+
 def host_side(plane: BufferRef) -> npt.NDArray[Any]:
     """Return the samples of a plane as its DEVICE buffer has them on the host's side, in place."""
     assert plane.buffer is not None
     assert plane.buffer.data is not None
-    return _shaped(plane.buffer.data, plane.tensor.info)
+    return array_over(plane.buffer.data, plane.tensor.info)
 
 
 def _on_host(plane: BufferRef, release: Countdown) -> BufferRef:
@@ -64,16 +78,8 @@ def _on_host(plane: BufferRef, release: Countdown) -> BufferRef:
         return BufferRef(plane.tensor, is_clone=True)
     block = buffer.in_host_memory()
     if block is not None:
-        return BufferRef(_HOST.wrap(_shaped(block, layout)), is_clone=True, on_last=release)
+        return BufferRef(_HOST.wrap(array_over(block, layout)), is_clone=True, on_last=release)
     fetched = np.empty(layout.span, np.uint8)
     buffer.get(fetched)
     release()
-    return BufferRef(_HOST.wrap(_shaped(fetched, layout)))
-
-
-def _shaped(block: npt.NDArray[np.uint8], layout: TensorInfo) -> npt.NDArray[Any]:
-    """Return the start of a block of memory as the samples of a plane."""
-    shaped: npt.NDArray[Any] = np.ndarray(
-        layout.shape, layout.dtype, block.data, strides=layout.strides
-    )
-    return shaped
+    return BufferRef(_HOST.wrap(array_over(fetched, layout)))

@@ -12,9 +12,8 @@ from bridges.closable import Closable
 from bridges.edges.countdown import Countdown
 from bridges.tensor import Tensor, TensorInfo
 from xma_plugins.buffers import BufferObject
-from xma_plugins.errors import InvalidError
 from xma_plugins.frames import BufferRef, XmaFrame
-from xma_plugins.host_frames import to_host
+from xma_plugins.host_frames import planes_there, to_host
 
 if TYPE_CHECKING:
     from xma_plugins.frame_pool import FramePool
@@ -70,9 +69,7 @@ class Uploads(Closable):
             The transfer failed.
         """
         device = self._session.device
-        planes = frame.planes
-        if not planes:
-            raise InvalidError("a frame without planes is no picture; receive into it first")
+        planes = planes_there(frame)
         buffers = [plane.buffer for plane in planes if plane.buffer is not None]
         if any(buffer.device is not device for buffer in buffers):
             with to_host(frame) as on_host:

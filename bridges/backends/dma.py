@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.dma_allocator import Allocator, allocators
 from bridges.backends.dma_descriptor import FileDescriptor, dma_errors, open_descriptors
+from bridges.backends.host_array import array_over
 from bridges.backends.layout import check_linear, check_samples
 from bridges.backends.probe import BACKENDS, Probe
 from bridges.context import Context
@@ -180,7 +180,7 @@ def samples(tensor: DMATensor, access: AccessMode) -> npt.NDArray[Any]:
         ) from error
     if tensor.keep is not None:
         memory.keep = tensor.keep
-    return np.ndarray(info.shape, info.dtype, memory, start, info.strides)
+    return array_over(memory, info, start)
 
 
 Hook = Callable[[], None]

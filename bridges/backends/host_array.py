@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bridges.tensor import TensorInfo
 
-__all__ = ["HostArray", "array_at"]
+__all__ = ["HostArray", "array_at", "array_over"]
 
 
 def array_at(address: int, info: TensorInfo, *, owner: object, writeable: bool) -> npt.NDArray[Any]:
@@ -28,9 +28,24 @@ def array_at(address: int, info: TensorInfo, *, owner: object, writeable: bool) 
     """
     memory = (ctypes.c_uint8 * info.span).from_address(address)
     memory.owner = owner  # type: ignore[attr-defined]
-    array = np.ndarray(info.shape, info.dtype, memoryview(memory), strides=info.strides)
+    array = array_over(memoryview(memory), info)
     array.flags.writeable = writeable
     return array
+
+
+def array_over(memory: Any, info: TensorInfo, offset: int = 0) -> npt.NDArray[Any]:
+    """Return the samples in a block of memory as an array, which keeps the block alive.
+
+    Parameters
+    ----------
+    memory : buffer
+        Such as an array of bytes.
+    info : TensorInfo
+        Their layout; all samples are inside.
+    offset : int
+        Bytes from the start of the block to the first sample.
+    """
+    return np.ndarray(info.shape, info.dtype, memory, offset, info.strides)
 
 
 class HostArray:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.cpu import CPUTensor
+from bridges.backends.host_array import array_over
 from bridges.context import Context
 from bridges.routes import Copied
 from bridges.tensor import AccessMode, Tensor
@@ -103,7 +104,7 @@ def download_to_array(
     """
     info = source.info
     memory = np.empty(info.span, np.uint8)
-    array = np.ndarray(info.shape, info.dtype, memory, strides=info.strides)
+    array = array_over(memory, info)
     array.flags.writeable = bool(access & AccessMode.WRITE)
     on_open, on_close = whole_span_hooks(source, memory, access, copied, fetch=fetch, send=send)
     return CPUTensor(array, context=context, parent=source, on_open=on_open, on_close=on_close)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridges.backends.cpu import CPUContext
+from bridges.backends.host_array import array_over
 from bridges.frame import FrameInfo
 from xma_plugins.buffers import BufferType
 from xma_plugins.conformance.setup import FIRST_PTS, PTS_STEP, TIME_BASE, Setup
@@ -78,7 +79,7 @@ def picture(setup: Setup, index: int, counter: Counter, device: "Device | None")
     planes = []
     for layout in padded_planes(info):
         memory = np.zeros(layout.span, np.uint8)
-        array: Any = np.ndarray(layout.shape, layout.dtype, memory, strides=layout.strides)
+        array = array_over(memory, layout)
         codes = random.integers(1 << info.format.bits, size=layout.shape, dtype=np.uint16)
         array[...] = codes << info.format.shift
         planes.append(_plane(array, memory, counter, device))

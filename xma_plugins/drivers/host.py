@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.cpu import CPUContext, CPUTensor
-from bridges.backends.host_array import array_at
+from bridges.backends.host_array import array_at, array_over
 from bridges.frame import Frame, TensorFrame
 from bridges.kernels.kernel import Kernel, Value
 from bridges.kernels.runtime import Event, create_runtime
@@ -28,11 +27,6 @@ def host_block(nbytes: int) -> npt.NDArray[np.uint8]:
     start = -memory.ctypes.data % ALIGNMENT
     block: npt.NDArray[np.uint8] = memory[start : start + nbytes]
     return block
-
-
-def host_view(block: npt.NDArray[np.uint8], info: TensorInfo, offset: int) -> npt.NDArray[Any]:
-    """Return part of a block of host memory in another form."""
-    return np.ndarray(info.shape, info.dtype, block.data, offset, info.strides)
 
 
 class _Done:
@@ -73,7 +67,7 @@ class HostDriver(Driver):
 
     def view(self, tensor: Tensor, info: TensorInfo, offset: int = 0) -> Tensor:
         """Return some of a tensor's memory in another form; see `Driver.view`."""
-        array = host_view(tensor.handle("array"), info, offset)
+        array = array_over(tensor.handle("array"), info, offset)
         return CPUTensor(array, context=self.context, parent=tensor)
 
     def address(self, tensor: Tensor) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bridges.backends.cpu import CPUContext
+from bridges.backends.host_array import array_at
 from bridges.errors import FormatError
 from bridges.frame import FrameInfo
 from bridges.tensor import MemoryType, TensorInfo
@@ -216,8 +217,7 @@ def attach_native(frame: XmaFrame, native: Frame) -> None:
                 "a compiled plugin gave a device-only buffer; only buffers with a host's side can "
                 "be received here"
             )
-        memory: Any = (c.c_uint8 * padded.span).from_address(buffer.data)
-        array = np.ndarray(padded.shape, padded.dtype, memory, strides=padded.strides)
+        array = array_at(buffer.data, padded, owner=buffer, writeable=True)
         refs.append(NativeRef(array, buffer))
     frame.attach(info, refs)
 
