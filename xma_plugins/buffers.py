@@ -285,10 +285,9 @@ class BufferObject(Closable):
         if not self.device.driver.shares_host_memory:
             return None
         self.device.check_process()
-        with self._changed:
-            self.check()
-            # A command that is done has written where the host reads; the queue may go on.
-            self._changed.wait_for(lambda: not self._commands)
+        self.check()
+        # A command that is done has written where the host reads; the queue may go on.
+        self._wait_for_commands()
         return self.device.driver.host_side(self._tensor)
 
     def _send(self, part: npt.NDArray[np.uint8], offset: int) -> None:
@@ -300,11 +299,14 @@ class BufferObject(Closable):
     def _fetch(self, part: npt.NDArray[np.uint8], offset: int) -> None:
         driver = self.device.driver
         if not driver.is_in_order:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._commands)
+            self._wait_for_commands()
         driver.read(self._tensor, offset, part)
         if not driver.shares_host_memory:
             self.device.transfers.add(to_host=part.nbytes)
+
+    def _wait_for_commands(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._commands)
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:

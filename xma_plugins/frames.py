@@ -23,12 +23,10 @@ from bridges.frame import Frame, FrameInfo
 from bridges.tensor import Tensor, TensorInfo
 from xma_plugins.buffers import BufferObject, BufferType
 from xma_plugins.errors import BufferUseError, InvalidError
+from xma_plugins.planes import ROW_ALIGNMENT
 from xma_plugins.side_data import SideData, SideDataType
 
 __all__ = ["BufferRef", "XmaDataBuffer", "XmaFrame", "padded_planes", "timeless"]
-
-_ALIGNMENT = 128
-"""Rows of what is allocated here start at multiples of this, in bytes."""
 
 _HOST = CPUContext()
 
@@ -207,8 +205,8 @@ class XmaFrame(Closable):
         for layout in padded_planes(info):
             # Whole rows: native plugins copy the last one with what pads it.
             nbytes = layout.strides[0] * layout.shape[0]
-            memory = np.zeros(nbytes + _ALIGNMENT, np.uint8)
-            start = -memory.ctypes.data % _ALIGNMENT
+            memory = np.zeros(nbytes + ROW_ALIGNMENT, np.uint8)
+            start = -memory.ctypes.data % ROW_ALIGNMENT
             refs.append(BufferRef(_HOST.wrap(array_over(memory, layout, start))))
         return cls(info, refs, pts=info.pts, time_base=info.time_base)
 
@@ -574,7 +572,7 @@ def _layouts(
 ) -> tuple[TensorInfo, ...]:
     dense = FrameInfo(pixels, width, height).planes
     if strides is None:
-        strides = tuple(-(-each.strides[0] // _ALIGNMENT) * _ALIGNMENT for each in dense)
+        strides = tuple(-(-each.strides[0] // ROW_ALIGNMENT) * ROW_ALIGNMENT for each in dense)
     return tuple(
         TensorInfo(each.shape, each.dtype, (stride, *each.strides[1:]))
         for each, stride in zip(dense, strides, strict=True)

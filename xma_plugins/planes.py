@@ -12,10 +12,20 @@ from bridges.tensor import TensorInfo
 from xma_plugins.errors import InvalidError
 from xma_plugins.properties import MAX_DIMENSION
 
-__all__ = ["Planes", "frame_arguments", "frame_values", "lay_out", "read_frame", "read_planes"]
+__all__ = [
+    "ROW_ALIGNMENT",
+    "Planes",
+    "frame_arguments",
+    "frame_values",
+    "lay_out",
+    "read_frame",
+    "read_planes",
+]
+
+ROW_ALIGNMENT = 128
+"""Bytes; rows of pictures begin at multiples of it, in buffers and in host memory."""
 
 _MAX_PLANES = 4
-_ROW_ALIGNMENT = 128
 _PLANE_ALIGNMENT = 512
 """Bytes; OpenCL devices with memory of their own address a part of a buffer from such multiples on
 (``CL_DEVICE_MEM_BASE_ADDR_ALIGN``, which is smaller on most)."""
@@ -76,7 +86,7 @@ def lay_out(info: FrameInfo | TensorsInfo, address: int = 0) -> tuple[Planes, in
     for layout in info.planes if isinstance(info, FrameInfo) else info.tensors:
         stride = layout.strides[0]
         if is_picture:
-            stride = -(-stride // _ROW_ALIGNMENT) * _ROW_ALIGNMENT
+            stride = -(-stride // ROW_ALIGNMENT) * ROW_ALIGNMENT
         addresses.append(address + end)
         strides.append(stride)
         end += -(-stride * layout.shape[0] // _PLANE_ALIGNMENT) * _PLANE_ALIGNMENT

@@ -35,7 +35,7 @@ __all__ = [
 MAX_NBYTES = 4096
 """A register map has fewer bytes; XMA's limit."""
 
-CHANNEL_IN, CHANNEL_OUT, FIRST_ARGUMENT = 0x10, 0x14, 0x18
+CHANNEL_IN, FIRST_ARGUMENT = 0x10, 0x18
 _TEXT_NBYTES = 256
 
 _TYPES = {

@@ -1,7 +1,6 @@
 """Frames of the host on a session's device: in place where it works in host memory, else copies."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,7 +106,7 @@ class Uploads(Closable):
 
     def _copy(self, frame: XmaFrame, timeout: float) -> XmaFrame | None:
         assert frame.info is not None
-        info, strides = replace(frame.info, pts=None, time_base=None), frame.linesize
+        info, strides = frame.info, frame.linesize
         if self._pool is None or (info, strides) != self._form:
             if self._pool is not None:
                 self._pool.retire()

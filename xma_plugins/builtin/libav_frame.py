@@ -30,7 +30,7 @@ def from_av(picture: VideoFrame) -> XmaFrame:
     The picture itself goes along as side data, for its tags. A pixel format that is not in
     `bridges.formats` has no planes that could be asked for; the picture can still be encoded.
     """
-    info: FrameInfo | None = None
+    info: FrameInfo | None
     try:
         info = frame_info(picture)
     except FormatError:
