@@ -232,9 +232,6 @@ class VideoEncoder:
             if frame is None:
                 return self.session.send_frame(None)
             self._place(frame)
-            # A decoded frame still says how the source coded it, which an encoder takes for an
-            # order.
-            frame.pict_type = 0
             with from_av(frame) as picture:
                 return self.session.send_frame(picture)
         except PluginError as error:

@@ -138,11 +138,7 @@ class FitStep:
 
     def _size(self, frame: VideoFrame, pix_fmt: str) -> tuple[int, int]:
         """Return the size to encode, even where chroma is subsampled and the encoder needs it."""
-        width, height = self._options.size or (frame.width, frame.height)
-        if width == -2:
-            width = max(2, 2 * round(Fraction(frame.width * height, frame.height * 2)))
-        if height == -2:
-            height = max(2, 2 * round(Fraction(frame.height * width, frame.width * 2)))
+        width, height = self._options.size_of(frame.width, frame.height)
         even = width - width % self._step(pix_fmt, 0), height - height % self._step(pix_fmt, 1)
         if even != (width, height):
             if 0 in even:

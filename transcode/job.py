@@ -81,6 +81,15 @@ class VideoOptions:
         if self.gop_size is not None and self.gop_size >= 1 << 31:
             raise JobError(f"GOP size is at most {(1 << 31) - 1} frames, got {self.gop_size}")
 
+    def size_of(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size in pixels that is asked for of pictures of some width and height."""
+        wanted = self.size or (width, height)
+        if wanted[0] == -2:
+            return max(2, 2 * round(Fraction(width * wanted[1], height * 2))), wanted[1]
+        if wanted[1] == -2:
+            return wanted[0], max(2, 2 * round(Fraction(height * wanted[0], width * 2)))
+        return wanted
+
 
 @dataclass(frozen=True, kw_only=True)
 class AudioOptions:

@@ -246,12 +246,7 @@ def _video(path: str) -> VideoInfo:
 
 def _written(options: VideoOptions, source: VideoInfo, rate: Fraction) -> Fraction:
     """Return the pixels a second of an output."""
-    width, height = options.size or (source.width, source.height)
-    aspect = Fraction(source.width, source.height)
-    if width == -2:
-        width = 2 * round(height * aspect / 2)
-    if height == -2:
-        height = 2 * round(width / aspect / 2)
+    width, height = options.size_of(source.width, source.height)
     return width * height * (options.fps or rate)
 
 

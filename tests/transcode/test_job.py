@@ -48,6 +48,20 @@ def test_one_side_may_be_left_open(side):
 
 
 @pytest.mark.parametrize(
+    ("size", "source", "wanted"),
+    [
+        (None, (33, 17), (33, 17)),
+        ((640, 360), (33, 17), (640, 360)),
+        ((-2, 1081), (1920, 1080), (1922, 1081)),  # 1921.8 wide, made even.
+        ((96, -2), (128, 96), (96, 72)),
+        ((-2, 100), (1, 1000), (2, 100)),
+    ],
+)
+def test_the_size_of_an_output(size, source, wanted):
+    assert VideoOptions(size=size).size_of(*source) == wanted
+
+
+@pytest.mark.parametrize(
     "text", ["", "720", "0x720", "1280x0", "-2x-2", "-1x720", "16385x2", "1x2x3", "1.5x2"]
 )
 def test_wrong_sizes(text):
