@@ -129,8 +129,9 @@ class Device(Closable):
             compute_units = names() if driver.runtime is not None else ()
         for each in compute_units:
             self.add_compute_unit(each)
-        _open_devices.add(self)
         self.scheduler = Scheduler(driver, self._addresses.find, dev_index=index)
+        # Whole: the end of the process waits for its commands.
+        _open_devices.add(self)
 
     def __repr__(self) -> str:
         return f"<{self}{', closed' if self._closed else ''}>"

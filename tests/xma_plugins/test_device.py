@@ -1,6 +1,8 @@
 """Devices: banks and their capacity, compute units and how they are found and wired."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -222,3 +224,20 @@ def test_many_threads_allocate_and_free_without_a_trace(device):
     assert open_files() == files
     assert resident_bytes() - memory < 32 << 20
     assert device.buffers == ()
+
+
+def test_the_end_of_the_process_leaves_out_devices_that_were_not_made():
+    code = (
+        "from xma_plugins.device import Device\n"
+        "from xma_plugins.drivers.host import HostDriver\n"
+        "class Broken(HostDriver):\n"
+        "    @property\n"
+        "    def is_in_order(self):\n"
+        "        raise OSError('unplugged')\n"
+        "try:\n"
+        "    Device(Broken())\n"
+        "except OSError as error:\n"
+        "    kept = error\n"  # Its traceback holds the device.
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
