@@ -90,6 +90,10 @@ class Order:
                 f"{self._send} returned {status.name}; call {self._receive} before it"
             )
 
+    def after_refusal(self) -> None:
+        """Note that a plugin raised at what was sent: nobody has to send that again."""
+        self._may_send = None
+
     def before_receive(self) -> None:
         """Check that something may be received."""
         if self._phase is _Phase.ENDED:

@@ -103,7 +103,11 @@ class _Stream(Session[P], Generic[P]):
             is_end = frame is None or (isinstance(frame, XmaFrame) and frame.is_last_frame)
             item = _LAST_FRAME if is_end else self._checked(frame)
             self._order.before_send(item, is_end)
-            status = self._call(callback, self._send, item)
+            try:
+                status = self._call(callback, self._send, item)
+            except InvalidError:
+                self._order.after_refusal()
+                raise
             self._order.after_send(status, item, is_end)
             return status
         finally:
@@ -132,7 +136,12 @@ class _Stream(Session[P], Generic[P]):
         self._enter(self._receive)
         try:
             self._order.before_receive()
-            status = self._call(callback, self._receive, into)
+            try:
+                status = self._call(callback, self._receive, into)
+            except InvalidError:
+                # It stands for what would have been received.
+                self._order.after_receive(Status.SUCCESS)
+                raise
             self._order.after_receive(status)
             return status
         finally:
@@ -201,6 +210,9 @@ class _TakesFrames(_Stream[P], Generic[P]):
         ------
         OrderError
             It may not be called now; the message says what may.
+        InvalidError
+            The frame cannot be worked on, or one before it could not, which had to wait. This one
+            was not taken, and the session goes on with the next.
         """
         return self._give(self.plugin.send_frame, frame)
 

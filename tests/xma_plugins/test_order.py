@@ -31,6 +31,11 @@ class Calls:
             self.order.after_receive(status)
         return self
 
+    def refuse(self, item=PICTURE):
+        self.order.before_send(item, item is END)
+        self.order.after_refusal()
+        return self
+
     def allowed(self):
         """Return what of ``send`` (anything), ``again``, ``end`` and ``recv`` is allowed."""
         found = set()
@@ -66,7 +71,9 @@ ANY = {"other", "again", "end"}
         (lambda: Calls().send(S.TRY_AGAIN), {"recv"}),
         (lambda: Calls().send(S.TRY_AGAIN).receive(S.SUCCESS), {"again", "recv"}),
         (lambda: Calls().send(S.TRY_AGAIN).receive(S.SUCCESS, S.TRY_AGAIN), {"again"}),
+        (lambda: Calls().send(S.TRY_AGAIN).receive(S.SUCCESS).refuse(), ANY | {"recv"}),
         (lambda: Calls().send(S.RESEND_AND_RECV), {"again", "recv"}),
+        (lambda: Calls().send(S.RESEND_AND_RECV).refuse(), ANY | {"recv"}),
         (lambda: Calls().send(S.RESEND_AND_RECV).receive(S.SUCCESS), {"again", "recv"}),
         (lambda: Calls().send(S.SUCCESS, END), {"recv"}),
         (lambda: Calls().send(S.SUCCESS, END).receive(S.SUCCESS), {"recv"}),
