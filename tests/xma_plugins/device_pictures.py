@@ -10,7 +10,9 @@ from bridges.backends.cpu import CPUContext
 from bridges.formats import pixel_format
 from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
 from bridges.kernels import Kernel, apply, create_runtime
-from xma_plugins.frames import XmaFrame
+from xma_plugins.buffers import BufferObject
+from xma_plugins.device import Device
+from xma_plugins.frames import XmaFrame, padded_planes
 from xma_plugins.host_frames import host_side as host_side_of
 from xma_plugins.host_frames import to_host
 from xma_plugins.status import Status
@@ -37,6 +39,12 @@ def frame_of(info: FrameInfo, seed: int = 0, pts: int | None = None) -> XmaFrame
         array[...] = random.integers(0, 1 << info.format.bits, array.shape) << info.format.shift
     frame.pts, frame.time_base = pts, TIME_BASE
     return frame
+
+
+def device_frame(device: Device, info: FrameInfo) -> tuple[XmaFrame, list[BufferObject]]:
+    """Return a picture of undefined samples in buffers of the application's, and these."""
+    buffers = [device.allocate(layout.span) for layout in padded_planes(info)]
+    return XmaFrame.from_device_buffers(info, buffers, is_clone=True), buffers
 
 
 def planes(frame: XmaFrame) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ It asks for the ends of its commands by ``is_work_item_done``; `CopyEncoder` has
 """
 
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,15 @@ class CopyFilter(FilterPlugin):
             self._was_refused = True
             return Status.TRY_AGAIN
         check_port(session, session.properties.input, frame.info, "is sent")
-        self._waiting.append(frame.reference())
-        self._start(session)
+        mine = frame.reference()
+        self._waiting.append(mine)
+        try:
+            self._start(session)
+        except BaseException:
+            # Where it was one before it that failed, this one is not taken either.
+            if mine in self._waiting:
+                self._waiting.pop().close()
+            raise
         is_full = len(self._waiting) + len(self._running) == self._depth
         return Status.SUCCESS if is_full else Status.SEND_MORE_DATA
 
@@ -104,23 +112,40 @@ class CopyFilter(FilterPlugin):
         self._was_refused = False
         done = self._running.popleft()
         done.source.close()
+        if session.work_item_return_code([done.command]) and done.command.error is not None:
+            done.made.close()
+            raise done.command.error
         self._results.hand_out(done.made, frame)
         return Status.SUCCESS
 
     def _start(self, session: FilterSession, timeout: float = 0) -> None:
-        """Start the copies of pictures that wait, for as many as there are frames to copy into."""
+        """Start the copies of pictures that wait, for as many as there are frames to copy into.
+
+        A picture whose copy cannot be started is let go of: it would fail again.
+        """
         while self._waiting:
-            frame = self._waiting[0]
-            assert frame.info is not None
-            made = self._results.acquire(frame.info, timeout)
-            if made is None:
-                return
             try:
-                source = self._uploads.take(frame)
+                copy = self._copy(session, self._waiting[0], timeout)
             except BaseException:
-                made.close()
+                self._was_refused = False
+                self._waiting.popleft().close()
                 raise
+            if copy is None:
+                return
+            self._running.append(copy)
+            self._waiting.popleft().close()
+
+    def _copy(self, session: FilterSession, frame: XmaFrame, timeout: float) -> _Copy | None:
+        """Start to copy a picture; return None where there is no frame to copy into."""
+        assert frame.info is not None
+        made = self._results.acquire(frame.info, timeout)
+        if made is None:
+            return None
+        with ExitStack() as held:
+            held.enter_context(made)
+            source = self._uploads.take(frame)
             assert source is not None  # There are as many uploads as pictures under way.
+            held.enter_context(source)
             made.describe_as(frame)
             registers = self._unit.pack(
                 channel_id=session.properties.channel_id,
@@ -128,8 +153,8 @@ class CopyFilter(FilterPlugin):
                 target=planes_of(made),
             )
             command = session.schedule_work_item(registers)
-            self._running.append(_Copy(source, made, command))
-            self._waiting.popleft().close()
+            held.pop_all()
+        return _Copy(source, made, command)
 
     def _wait(self, session: FilterSession, command: "CuCommand") -> None:
         """Wait until a command is done; every end is told once, and of any command."""
@@ -140,8 +165,6 @@ class CopyFilter(FilterPlugin):
                 )
             self._told += 1
         self._told -= 1
-        if session.work_item_return_code([command]) and command.error is not None:
-            raise command.error
 
     def close(self, session: FilterSession) -> None:
         """Wait for what is under way, and let go of all pictures."""

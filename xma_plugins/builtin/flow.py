@@ -10,7 +10,7 @@ from xma_plugins.session import Session
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from xma_plugins.command import CuCommand
 
@@ -31,12 +31,15 @@ class Work:
         What they read; let go of when they are done.
     result : object
         What else is to be read when they are done.
+    on_drop : callable, optional
+        Called where nobody receives what they made, once they are done.
     """
 
     commands: "list[CuCommand]" = field(default_factory=list)
     made: list[XmaFrame | None] = field(default_factory=list)
     held: list[XmaFrame] = field(default_factory=list)
     result: Any = None
+    on_drop: "Callable[[], object] | None" = None
 
     def release(self) -> None:
         """Let go of what was read."""
@@ -51,6 +54,8 @@ class Work:
         for frame in self.made:
             if frame is not None:
                 frame.close()
+        if self.on_drop is not None:
+            self.on_drop()
 
 
 class Start(Protocol):
@@ -70,6 +75,11 @@ class Start(Protocol):
         -------
         Work or None
             None where those who receive hold all frames of the pool.
+
+        Raises
+        ------
+        XTranscodeError
+            The picture cannot be worked on. Nothing of it is held, and the flow lets go of it.
         """
 
 
@@ -107,7 +117,14 @@ class Flow:
         return self._is_ending and not self._works and self._waiting is None
 
     def send(self, frame: XmaFrame) -> Status:
-        """Take a picture and start its work."""
+        """Take a picture and start its work.
+
+        Raises
+        ------
+        XTranscodeError
+            The work of this picture, or of the one that waited before it, could not be started.
+            That one was let go of, and this one was not taken.
+        """
         if not self._advance() or len(self._works) >= self._depth:
             self._has_to_give = True
             return Status.TRY_AGAIN
@@ -130,7 +147,8 @@ class Flow:
         XmaTimeoutError
             Those who receive hold all frames of the pool, and give none back.
         XTranscodeError
-            A command failed.
+            A command failed, or the work of the picture that waited could not be started. It was
+            let go of; the next call is about the next one.
         """
         self._advance()
         if not self._works and (self._has_to_give or self._is_ending):
@@ -138,7 +156,12 @@ class Flow:
         if not self._works:
             return None
         work = self._works[0]
-        run(self._session, work.commands)
+        try:
+            run(self._session, work.commands)
+        except Exception:
+            self._has_to_give = False
+            self._works.popleft().drop()
+            raise
         self._works.popleft()
         work.release()
         self._has_to_give = False
@@ -152,20 +175,28 @@ class Flow:
         """Start the work of the picture that waits, if that can be; return whether none waits."""
         waiting = self._waiting
         if waiting is not None and len(self._works) < self._depth:
-            work = self._start(waiting, timeout)
+            try:
+                work = self._start(waiting, timeout)
+            except BaseException:
+                # It would fail again, and keep all that come behind it from their start.
+                self._has_to_give = False
+                self._let_go()
+                raise
             if work is not None:
                 self._works.append(work)
-                self._waiting = None
-                waiting.close()
+                self._let_go()
         return self._waiting is None
+
+    def _let_go(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.close()
 
     def close(self) -> None:
         """Wait for what is under way and let go of it; may be repeated."""
         while self._works:
             self._works.popleft().drop()
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.close()
+        self._let_go()
 
 
 def check_depth(session: Session[Any], depth: int) -> int:

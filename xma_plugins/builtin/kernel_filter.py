@@ -159,9 +159,11 @@ class KernelFilter(FilterPlugin):
                 before = self._before(made) or source
                 previous = planes_of(before)
                 work.held.append(before.reference())
+            self._submit(work, source, planes_of(target), previous)
+            if previous is not None:
                 self._forget_previous()
                 self._previous = target.reference()
-            self._submit(work, source, planes_of(target), previous)
+                work.on_drop = self._forget_previous
         except BaseException:
             work.drop()
             raise
@@ -205,8 +207,9 @@ class KernelFilter(FilterPlugin):
         """Start a kernel that makes numbers; they are read when the picture is received."""
         buffer = self._buffer_for(lay_out(made)[1])
         planes, _ = lay_out(made, buffer.paddr)
-        work = Work(made=[frame.reference()], result=(buffer, planes))
+        work = Work(result=(buffer, planes), on_drop=lambda: self._spare_numbers.append(buffer))
         try:
+            work.made.append(frame.reference())
             source = self._near(frame, work)
             self._submit(work, source, planes)
         except BaseException:

@@ -122,7 +122,12 @@ class KernelScaler(ScalerPlugin):
         status = Status.SEND_MORE_DATA
         if any(is_due(output, self._taken) for output in self._outputs):
             self._numbers.append(self._taken)
-            status = self._flow.send(frame)
+            try:
+                status = self._flow.send(frame)
+            except BaseException:
+                # Whichever picture failed is gone, and this one was not taken.
+                self._numbers.clear()
+                raise
         if status is Status.TRY_AGAIN:
             self._numbers.pop()
         else:
@@ -202,8 +207,8 @@ class KernelScaler(ScalerPlugin):
 
     def _start(self, frame: XmaFrame, timeout: float) -> Work | None:
         assert frame.info is not None
-        plan, number = self._plan(frame.info), self._numbers[0]
-        work = Work()
+        number = self._numbers.popleft()
+        plan, work = self._plan(frame.info), Work()
         try:
             for output, step in zip(self._outputs, plan, strict=True):
                 target = None
@@ -211,13 +216,13 @@ class KernelScaler(ScalerPlugin):
                     target = self._results.acquire(step.form, timeout)
                     if target is None:
                         work.drop()
+                        self._numbers.appendleft(number)
                         return None
                 work.made.append(target)
             self._submit(work, frame, plan)
         except BaseException:
             work.drop()
             raise
-        self._numbers.popleft()
         return work
 
     def _submit(self, work: Work, frame: XmaFrame, plan: list[_Step]) -> None:
