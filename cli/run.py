@@ -81,7 +81,11 @@ def _remember_verbose(ctx: click.Context, _param: click.Parameter, wanted: bool)
     type=DEVICE,
     default="auto",
     show_default=True,
-    help="Where kernels run: auto, cpu, opencl[:platform[:device]], sycl[:filter], cuda[:n].",
+    help="Where kernels run: auto, cpu, opencl[:platform[:device]], sycl[:filter], cuda[:n]; "
+    "vaapi[:node] decodes, scales and encodes too.",
+)
+@click.option(
+    "--software-fallback", is_flag=True, help="Decode in software what a vaapi device cannot."
 )
 @click.option(
     "--verify",
@@ -180,6 +184,7 @@ def _job(
     start: Any,
     duration: Any,
     device: str,
+    software_fallback: bool,
     verify: Any,
     damaged: Any,
     **video: Any,
@@ -195,6 +200,7 @@ def _job(
         start=start,
         duration=duration,
         device=device,
+        software_fallback=software_fallback,
         verify=verify,
         damaged=damaged,
     )

@@ -7,6 +7,7 @@ from av.codec.codec import Codec, find_best_pix_fmt_of_list
 from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
 from bridges.frame import Matrix
 from transcode.errors import EncodeError
+from transcode.hardware import SURFACE_FORMATS, encodes_on
 
 __all__ = [
     "choose_pix_fmt",
@@ -29,7 +30,12 @@ def matrix_name(value: int) -> str:
 
 
 def supported_formats(codec: Codec) -> tuple[str, ...]:
-    """Return the pixel formats that an encoder takes; empty where it does not say."""
+    """Return the pixel formats that an encoder takes; empty where it does not say.
+
+    Of an encoder on a device they are what frames there hold.
+    """
+    if encodes_on(codec):
+        return SURFACE_FORMATS
     return tuple(entry.name for entry in codec.video_formats or ())
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from transcode.errors import SourceError
@@ -53,7 +54,9 @@ def error_text(path: str, error: BaseException) -> str:
     return text[:1].lower() + text[1:] if text.split(" ")[0][1:].islower() else text
 
 
-def open_input(path: str, *, options: Mapping[str, str] | None = None) -> InputContainer:
+def open_input(
+    path: str, *, options: Mapping[str, str] | None = None, hwaccel: HWAccel | None = None
+) -> InputContainer:
     """Open a file, a URL that libav knows, or standard input (``"-"``) for reading.
 
     A file that exists is never taken for a URL, whatever colons its name holds.
@@ -64,6 +67,8 @@ def open_input(path: str, *, options: Mapping[str, str] | None = None) -> InputC
         What to open.
     options : mapping of str to str, optional
         Options of the demuxer.
+    hwaccel : av.codec.hwaccel.HWAccel, optional
+        What decodes in hardware.
 
     Raises
     ------
@@ -79,15 +84,17 @@ def open_input(path: str, *, options: Mapping[str, str] | None = None) -> InputC
         url = path
     try:
         if status is not None and stat.S_ISREG(status.st_mode):
-            return _open(url, options)
-        return interruptibly(lambda: _open(url, options))
+            return _open(url, options, hwaccel)
+        return interruptibly(lambda: _open(url, options, hwaccel))
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{_shown(path)}: {_reason(path, status, error)}") from error
 
 
-def _open(url: str, options: Mapping[str, str] | None) -> InputContainer:
+def _open(url: str, options: Mapping[str, str] | None, hwaccel: HWAccel | None) -> InputContainer:
     # Tags in another encoding than UTF-8 are no reason to refuse a file.
-    return av.open(url, "r", options=dict(options or {}), metadata_errors="replace")
+    return av.open(
+        url, "r", options=dict(options or {}), metadata_errors="replace", hwaccel=hwaccel
+    )
 
 
 def interruptibly(work: Callable[[], T]) -> T:

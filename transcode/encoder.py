@@ -10,6 +10,7 @@ import av
 from av.codec.codec import Codec
 from av.codec.context import Flags
 
+from bridges.backends.ffmpeg_hardware import open_encoder_for
 from bridges.backends.ffmpeg_log import captured_log
 from bridges.backends.ffmpeg_properties import (
     BOTTOM_FIELD_FIRST,
@@ -21,6 +22,7 @@ from bridges.backends.ffmpeg_scheduling import kept_scheduling
 from bridges.formats import PIXEL_FORMATS
 from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
+from transcode.hardware import is_surface
 from transcode.hdr import PARAMETER_OPTIONS, hdr_parameters
 from transcode.timing import rescale
 from xma_plugins.builtin.libav_frame import from_av
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -86,13 +89,20 @@ def find_encoder(name: str, kind: str) -> Codec:
     return codec
 
 
-def _open(stream: VideoStream | AudioStream, options: Mapping[str, str]) -> None:
-    """Open an encoder; every option must have been taken."""
+def _open(
+    stream: VideoStream | AudioStream,
+    options: Mapping[str, str],
+    surface: VideoFrame | None = None,
+) -> None:
+    """Open an encoder, for surfaces like one where that is given; it must take every option."""
     context = stream.codec_context
     context.options = dict(options)
     with captured_log() as log, kept_scheduling():
         try:
-            context.open()
+            if surface is None:
+                context.open()
+            else:
+                open_encoder_for(cast("VideoCodecContext", context), surface)
         except (av.FFmpegError, ValueError, TypeError) as error:
             raise EncodeError(f"{context.name} was refused: {log.text or error}") from error
     if context.options:
@@ -164,7 +174,8 @@ class VideoEncoder:
             context.gop_size = options.gop_size
         context.flags |= Flags.frame_duration
         self._set_field_order(first, notices)
-        _open(self.stream, self._private_options(first, options, notices))
+        given = self._private_options(first, options, notices)
+        _open(self.stream, given, first if is_surface(first) else None)
         self._last: int | None = None
         self.session = EncoderSession(
             EncoderProperties(

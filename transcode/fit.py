@@ -20,7 +20,7 @@ from xma_plugins.builtin.libav_graph import Geometry, changed, geometry
 from xma_plugins.properties import Port, ScalerProperties
 from xma_plugins.sessions import ScalerSession
 
-__all__ = ["FitStep"]
+__all__ = ["FitStep", "even_size"]
 
 _TAKES_ODD_SIZES = frozenset(
     (
@@ -113,7 +113,7 @@ class FitStep:
     def _plan(self, frame: VideoFrame) -> None:
         """Decide on the first frame what every frame becomes."""
         pix_fmt = choose_pix_fmt(self._codec, frame.format.name, self._options.pix_fmt)
-        width, height = self._size(frame, pix_fmt)
+        width, height = even_size(self._codec, self._options, frame, pix_fmt, self._notices)
         self._target = width, height, pix_fmt
         filters = []
         if self._options.fps is not None:
@@ -135,29 +135,6 @@ class FitStep:
             and known.model is not ColourModel.RGB
             and frame_info(frame).is_full_range
         )
-
-    def _size(self, frame: VideoFrame, pix_fmt: str) -> tuple[int, int]:
-        """Return the size to encode, even where chroma is subsampled and the encoder needs it."""
-        width, height = self._options.size_of(frame.width, frame.height)
-        even = width - width % self._step(pix_fmt, 0), height - height % self._step(pix_fmt, 1)
-        if even != (width, height):
-            if 0 in even:
-                raise FormatError(
-                    f"{width}x{height} is too small for {pix_fmt}, whose chroma is subsampled; "
-                    "say --pix-fmt yuv444p"
-                )
-            verb = "size" if self._options.size else "cropped"
-            self._notices.add(
-                f"{verb} {width}x{height} > {even[0]}x{even[1]}: {self._codec.name} takes "
-                f"{pix_fmt} in even sizes only"
-            )
-        return even
-
-    def _step(self, pix_fmt: str, axis: int) -> int:
-        known = PIXEL_FORMATS.get(pix_fmt)
-        if known is None or self._codec.name in _TAKES_ODD_SIZES:
-            return 1
-        return 1 << max((p.log2_width, p.log2_height)[axis] for p in known.planes)
 
     def _make_scaler(self, frame: VideoFrame) -> ScalerSession:
         """Return a session that gives frames the target's size and format."""
@@ -239,6 +216,39 @@ class FitStep:
             self._timing.close()
         if self._scaler is not None:
             self._scaler.close()
+
+
+def even_size(
+    codec: Codec, options: VideoOptions, frame: VideoFrame, pix_fmt: str, notices: Notices
+) -> tuple[int, int]:
+    """Return the size to encode, even where chroma is subsampled and the encoder needs it.
+
+    Raises
+    ------
+    FormatError
+        Nothing is left of it.
+    """
+    width, height = options.size_of(frame.width, frame.height)
+    even = width - width % _step(codec, pix_fmt, 0), height - height % _step(codec, pix_fmt, 1)
+    if even != (width, height):
+        if 0 in even:
+            raise FormatError(
+                f"{width}x{height} is too small for {pix_fmt}, whose chroma is subsampled; "
+                "say --pix-fmt yuv444p"
+            )
+        verb = "size" if options.size else "cropped"
+        notices.add(
+            f"{verb} {width}x{height} > {even[0]}x{even[1]}: {codec.name} takes {pix_fmt} in even "
+            "sizes only"
+        )
+    return even
+
+
+def _step(codec: Codec, pix_fmt: str, axis: int) -> int:
+    known = PIXEL_FORMATS.get(pix_fmt)
+    if known is None or codec.name in _TAKES_ODD_SIZES:
+        return 1
+    return 1 << max((p.log2_width, p.log2_height)[axis] for p in known.planes)
 
 
 def _tag(info: FrameInfo) -> str:

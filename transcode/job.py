@@ -178,7 +178,10 @@ class Job:
         In seconds from the source's first time stamp. The first frame kept is the first at or
         after ``start``; the last is the last before ``start + duration``.
     device : str
-        Where kernels run; see `bridges.device.DeviceName`.
+        Where kernels run; see `bridges.device.DeviceName`. A ``vaapi`` device decodes, scales and
+        encodes too, and its surfaces are shown to kernels where they are.
+    software_fallback : bool
+        Whether software decodes what such a device cannot.
     verify : {"none", "fast", "full"}
         What is checked before the output is published: nothing; every packet, time and tag; or
         that and every frame decoded.
@@ -196,6 +199,7 @@ class Job:
     start: Fraction | None = None
     duration: Fraction | None = None
     device: str = "auto"
+    software_fallback: bool = False
     verify: VerifyMode = "fast"
     damaged: DamageMode = "fail"
     overwrite: bool = False

@@ -6,17 +6,19 @@ lie in device-only buffers, and nothing is copied.
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from av.codec.codec import Codec, find_best_pix_fmt_of_list
 from av.video.frame import VideoFrame
 
-from bridges import FrameInfo, MemoryType
+from bridges import FrameInfo
 from bridges.backends.ffmpeg_properties import (
+    copy_properties,
     drop_hdr_side_data,
     sample_aspect_ratio,
+    set_info,
     set_sample_aspect_ratio,
 )
 from bridges.errors import ClosedError, FormatError
@@ -24,7 +26,9 @@ from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
 from bridges.kernels import Kernel
 from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
+from transcode.hardware import SURFACE_FORMATS, is_surface, pix_fmt_of
 from transcode.notices import Notices
+from transcode.surfaces import Surfaces
 from xma_plugins.builtin.kernel_filter import INTO_LUMA
 from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.device import Device
@@ -36,6 +40,9 @@ from xma_plugins.properties import FilterProperties, Port
 from xma_plugins.sessions import FilterSession
 
 __all__ = ["Call", "KernelStep"]
+
+Into = Callable[[FrameInfo, Sequence[int] | None], XmaFrame]
+"""What gives a frame to write a result into; see `kernel_filter`."""
 
 Call = tuple[Kernel, Mapping[str, Any]]
 """A kernel and its parameters, as `bridges.kernels.parse_call` returns them."""
@@ -66,6 +73,11 @@ class KernelStep:
         The encoder's pixel format, where the user named one.
     notices : Notices
         Told of conversions and assumptions.
+    surfaces : Surfaces, optional
+        What shows the device frames that are VA surfaces.
+    into_surfaces : bool
+        Whether the encoder takes VA surfaces: the last kernel writes into such, where they can
+        hold its result.
 
     Attributes
     ----------
@@ -81,7 +93,10 @@ class KernelStep:
         codec: Codec,
         pix_fmt: str | None,
         notices: Notices,
+        surfaces: Surfaces | None = None,
+        into_surfaces: bool = False,
     ) -> None:
+        self._surfaces, self._into_surfaces = surfaces, into_surfaces
         self._calls, self._device = list(calls), device
         self._codec, self._pix_fmt, self._notices = codec, pix_fmt, notices
         self._form: FrameInfo | None = None
@@ -112,25 +127,25 @@ class KernelStep:
     def _readable(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Yield the frame in a format that the first kernel reads, converted only where need be."""
         kernel, _ = self._calls[0]
-        if frame is not None and frame.format.name in kernel.formats_read:
+        source = "" if frame is None else pix_fmt_of(frame)
+        if frame is not None and source in kernel.formats_read:
             yield frame
             return
         if self._converter is None:
             if frame is None:
                 return
             known = [name for name in kernel.formats_read if name in PIXEL_FORMATS]
-            best, _ = find_best_pix_fmt_of_list(known, frame.format.name)
+            best, _ = find_best_pix_fmt_of_list(known, source)
             name = best.name if best is not None else "rgb24"
-            self._notices.add(
-                f"pixel format {frame.format.name} > {name}, which {kernel.name} reads"
-            )
-            self._converter = GraphStep(f"format={name}", rate=None, notices=self._notices)
+            self._notices.add(f"pixel format {source} > {name}, which {kernel.name} reads")
+            fetch = f"hwdownload,format={source}," if is_surface(frame) else ""
+            self._converter = GraphStep(f"{fetch}format={name}", rate=None, notices=self._notices)
         yield from self._converter.process(frame)
 
     def _run(self, frame: VideoFrame) -> VideoFrame:
         if self._cancelled:
             raise ClosedError("the kernels were cancelled, and take no more frames")
-        with from_av(frame) as source:
+        with self._source(frame) as source:
             assert source.info is not None  # Kernels read formats of `bridges.formats` alone.
             if source.info != self._form:
                 self._open(source.info)
@@ -144,7 +159,18 @@ class KernelStep:
         if self._carrier is not None:
             picture = _as_luma(picture, self._carrier)
         with picture:
-            return self._tagged(to_av(picture), frame)
+            result = to_av(picture)
+            if is_surface(result):
+                info = self._infos[-1]
+                copy_properties(frame, result)
+                set_info(result, replace(info, pts=frame.pts, time_base=frame.time_base))
+            return self._tagged(result, frame)
+
+    def _source(self, frame: VideoFrame) -> XmaFrame:
+        if not is_surface(frame):
+            return from_av(frame)
+        assert self._surfaces is not None  # They come from a decoder that was chosen with them.
+        return self._surfaces.read(frame)
 
     @staticmethod
     def _through(session: FilterSession, picture: XmaFrame) -> XmaFrame:
@@ -202,7 +228,8 @@ class KernelStep:
                 self._sessions.append(old[place][2])
                 continue
             self._tell(kernel, parameters, before, made)
-            self._sessions.append(self._session(kernel, parameters, before, made))
+            into = self._target(kernel, made) if is_last else None
+            self._sessions.append(self._session(kernel, parameters, before, made, into))
         self._carrier = self._carried(self._infos[-1]) if is_luma else None
 
     def _carried(self, made: FrameInfo) -> FrameInfo | None:
@@ -226,13 +253,28 @@ class KernelStep:
             codec=self._codec,
             pix_fmt=self._pix_fmt,
             notices=self._notices,
+            surfaces=self._surfaces,
+            into_surfaces=self._into_surfaces,
         )
         made._rest = self._rest
         self._rest = made
         del self._calls[place:]
 
+    def _target(self, kernel: Kernel, made: FrameInfo) -> Into | None:
+        """Return what gives surfaces for the last kernel's results; None where it takes none."""
+        # What reads its last result would read a surface that an encoder has.
+        if not self._into_surfaces or kernel.takes_previous:
+            return None
+        assert self._surfaces is not None
+        return self._surfaces.write if made.format.name in SURFACE_FORMATS else None
+
     def _session(
-        self, kernel: Kernel, parameters: Mapping[str, Any], source: FrameInfo, made: FrameInfo
+        self,
+        kernel: Kernel,
+        parameters: Mapping[str, Any],
+        source: FrameInfo,
+        made: FrameInfo,
+        into: Into | None,
     ) -> FilterSession:
         return FilterSession(
             FilterProperties(
@@ -246,6 +288,7 @@ class KernelStep:
                     "depth": 1,
                     "pool": _POOL_CAPACITY,
                     "timeout": _FOR_EVER,
+                    "into": into,
                 },
             ),
             self._device,
@@ -302,14 +345,18 @@ class KernelStep:
     def route(self) -> str:
         """The way that frames take, such as ``FFmpeg > CPU > OpenCL > CPU > FFmpeg``."""
         kind = self._device.driver.context.memory_type
-        there = [] if kind is MemoryType.CPU else [kind, MemoryType.CPU]
-        stops = [MemoryType.FFMPEG, MemoryType.CPU, *there, MemoryType.FFMPEG]
-        return " > ".join(stop.value for stop in stops)
+        ends = ["FFmpeg", "CPU"]
+        if self._surfaces is not None and self._surfaces.route:
+            ends = self._surfaces.route.split(" > ")
+        there = [] if kind.value == ends[-1] else [kind.value]
+        back = ends[::-1] if self._into_surfaces else ["CPU", "FFmpeg"]
+        return " > ".join([*ends, *there, *(back if there else back[1:])])
 
     @property
     def is_zero_copy(self) -> bool:
-        """Whether the device works in host memory, so that nothing is carried."""
-        return self._device.driver.shares_host_memory
+        """Whether the device works in the memory of the frames, so that nothing is carried."""
+        surfaces = self._surfaces
+        return self._device.driver.shares_host_memory and (surfaces is None or not surfaces.copies)
 
     def cancel(self) -> None:
         """Wake a thread that waits for frames to come back; see `Step.cancel`."""

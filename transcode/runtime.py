@@ -35,6 +35,7 @@ def choose_runtime(device: str) -> ChosenRuntime:
     ----------
     device : str
         ``"auto"`` takes the best OpenCL device, a GPU before a CPU, or else NumPy on the host;
+        so does ``"vaapi"``, whose own device runs no kernels;
         ``"cpu"`` is NumPy; ``"opencl[:platform[:device]]"``, ``"sycl[:filter]"`` and
         ``"cuda[:n]"`` are that device and no other. Of the SYCL devices that a filter leaves, the
         best whose driver takes kernels is chosen, by OpenCL where it has that driver too.
@@ -55,10 +56,10 @@ def choose_runtime(device: str) -> ChosenRuntime:
         return _named(name, MemoryType.CUDA)
     if name.kind == "sycl":
         return _sycl(name)
-    if name.kind != "auto":
+    if name.kind not in ("auto", "vaapi"):
         raise DeviceNotFoundError(
             f"device {device!r}: kernels run on OpenCL, SYCL and CUDA devices and on the host "
-            "so far; say --device opencl, sycl, cuda, cpu or auto"
+            "so far; say --device opencl, sycl, cuda, vaapi, cpu or auto"
         )
     try:
         return _opencl("", "auto")

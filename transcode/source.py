@@ -17,6 +17,7 @@ from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
 from transcode.damage import Damage, missing_end
 from transcode.errors import SourceError
+from transcode.hardware import POOL_FRAMES, is_surface
 from transcode.report import StreamSummary
 from transcode.timing import FrameClock, to_ticks
 from xma_plugins.builtin.libav_frame import to_av
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from av.video.stream import VideoStream
 
+    from transcode.hardware import Hardware
     from transcode.notices import Notices
 
 __all__ = ["Source"]
@@ -62,6 +64,10 @@ class Source:
         Whether to go on after a packet that cannot be decoded, or where the source breaks off.
     threads : int
         Decoder threads.
+    hardware : Hardware or None
+        What decodes, and keeps the frames; by default software does, in host memory.
+    software_fallback : bool
+        Whether software decodes what the hardware cannot.
     notices : Notices
         Where dropped, mended and assumed things are said.
 
@@ -86,12 +92,16 @@ class Source:
         duration: Fraction | None,
         keep_damaged: bool,
         threads: int,
+        hardware: Hardware | None = None,
+        software_fallback: bool = False,
         notices: Notices,
     ) -> None:
         self.path = path
+        self._hardware, self._fallback = hardware, software_fallback
         self._notices = notices
         self.damage = Damage(path, keep=keep_damaged, notices=notices)
-        self.container = open_input(path)
+        accelerator = hardware.accelerator(fallback=software_fallback) if hardware else None
+        self.container = open_input(path, hwaccel=accelerator)
         try:
             self.video = self._choose_video()
             self._configure_decoder(threads)
@@ -121,11 +131,23 @@ class Source:
         return chosen
 
     def _configure_decoder(self, threads: int) -> None:
+        if self._hardware is not None:
+            self._check_hardware(self._hardware)
+            self.video.codec_context.options = {"extra_hw_frames": str(POOL_FRAMES)}
         self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
         self.video.thread_count = threads
         self.time_base = self.video.time_base or Fraction(1, 90000)
         self.rate = self.video.average_rate or self.video.guessed_rate
         self.sample_aspect_ratio = self.video.sample_aspect_ratio
+
+    def _check_hardware(self, hardware: Hardware) -> None:
+        """Refuse a codec that FFmpeg decodes on no device of this kind."""
+        if self.video.codec_context.is_hwaccel:
+            return
+        why = f"FFmpeg decodes {self.video.codec_context.name} on no {hardware.kind} device"
+        if not self._fallback:
+            raise SourceError(f"{self.path}: {why}; say --software-fallback")
+        self._notices.add(f"decoded in software: {why}")
 
     def _place(self, start: Fraction | None, duration: Fraction | None) -> None:
         """Fix which times are kept, and by how much they are shifted."""
@@ -394,6 +416,8 @@ class Source:
             if not self._past_key_frame and not packet.is_keyframe:
                 self.damage.count += 1  # A capture may begin between two key frames.
                 return
+            if self._hardware is not None and not self.frames_decoded:
+                raise SourceError(self._cannot_decode(self._hardware, error)) from error
             what = f"a packet{_place(packet)} cannot be decoded"
             self.damage.found(what, error, at_all=self.frames_decoded > 0)
             return
@@ -403,8 +427,19 @@ class Source:
                 with picture:
                     yield to_av(picture)
 
+    def _cannot_decode(self, hardware: Hardware, error: DataError) -> str:
+        context = self.video.codec_context
+        what = " ".join(filter(None, (context.name, context.profile)))
+        return (
+            f"{self.path}: {hardware.name} cannot decode {what} of {context.width}x"
+            f"{context.height}, or the file is damaged ({error}); say --software-fallback to "
+            "decode it in software"
+        )
+
     def _check_picture(self, frame: VideoFrame) -> None:
         """Find a picture that the decoder mended; before the first key frame that is no damage."""
+        if self._hardware is not None and not is_surface(frame):
+            self._notices.add(f"decoded in software: {self._hardware.name} cannot")
         self._past_key_frame = self._past_key_frame or bool(frame.key_frame)
         if self._past_key_frame and is_damaged(frame):
             time = "" if frame.pts is None else f" at {float(frame.pts * self.time_base):.3f} s"

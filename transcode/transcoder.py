@@ -12,6 +12,7 @@ from transcode.colour import matrix_name
 from transcode.encoder import find_encoder
 from transcode.filters import GraphStep, Step
 from transcode.fit import FitStep
+from transcode.hardware import Hardware, check_encoder, choose_hardware, encodes_on
 from transcode.job import AudioOptions, Job, Output, VerifyMode, VideoOptions
 from transcode.notices import Notices
 from transcode.pipeline import Pipeline
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from av.codec.codec import Codec
+    from av.video.codeccontext import VideoCodecContext
 
     from transcode.kernel_step import KernelStep
     from transcode.runtime import ChosenRuntime
+    from transcode.surface_fit import SurfaceFitStep
+    from transcode.surfaces import Surfaces
     from xma_plugins.device import Device
 
 __all__ = ["run"]
@@ -103,6 +107,9 @@ class _Run:
         self._kernels: KernelStep | None = None
         self._pipeline: Pipeline | None = None
         self._runtime: ChosenRuntime | None = None
+        self._hardware: Hardware | None = None
+        self._fit: SurfaceFitStep | None = None
+        self._surfaces: list[Surfaces] = []
 
     def run(self) -> Report:
         # Whatever can be found wrong without reading a frame is found before anything is opened.
@@ -110,6 +117,8 @@ class _Run:
         if self._output.audio.codec not in ("copy", "none"):
             find_encoder(self._output.audio.codec, "audio")
         container_format(self._output)
+        self._hardware = choose_hardware(self._job.device)
+        check_encoder(codec, self._hardware)
         calls = self._kernel_calls()
         with contextlib.ExitStack() as stack:
             source = self._open_source()
@@ -140,7 +149,7 @@ class _Run:
 
     def _kernel_calls(self) -> list[Any]:
         """Return the kernels asked for, each with its parameters, and choose where they run."""
-        if not self._job.filters and self._job.device in ("auto", "cpu"):
+        if not self._job.filters and (self._hardware or self._job.device in ("auto", "cpu")):
             return []
         # A plain transcode needs neither kernels nor NumPy, and starts the sooner without.
         from bridges.kernels import fuse, parse_call
@@ -162,6 +171,8 @@ class _Run:
             duration=self._job.duration,
             keep_damaged=self._job.damaged == "keep",
             threads=decoder_threads(),
+            hardware=self._hardware,
+            software_fallback=self._job.software_fallback,
             notices=self._notices,
         )
 
@@ -185,10 +196,37 @@ class _Run:
         if calls:
             self._kernels = self._kernel_step(stack, codec, calls)
             steps.append(self._kernels)
-        steps.append(FitStep(codec, video, rate=source.rate, notices=self._notices))
+        if self._hardware is None:
+            steps.append(FitStep(codec, video, rate=source.rate, notices=self._notices))
+        else:
+            self._fit = self._surface_fit(stack, codec, source)
+            steps.append(self._fit)
         for step in steps:
             stack.callback(self._close_when_idle, step)
         return steps
+
+    def _surface_fit(
+        self, stack: contextlib.ExitStack, codec: Codec, source: Source
+    ) -> SurfaceFitStep:
+        from transcode.surface_fit import SurfaceFitStep
+
+        assert self._hardware is not None
+        return SurfaceFitStep(
+            codec,
+            self._output.video,
+            rate=source.rate,
+            surfaces=self._shown_surfaces(stack, None),
+            notices=self._notices,
+        )
+
+    def _shown_surfaces(self, stack: contextlib.ExitStack, device: Device | None) -> Surfaces:
+        from transcode.surfaces import Surfaces
+
+        assert self._hardware is not None
+        surfaces = Surfaces(self._hardware.node, device)
+        self._surfaces.append(surfaces)
+        stack.callback(self._close_when_idle, surfaces)
+        return surfaces
 
     def _kernel_step(
         self, stack: contextlib.ExitStack, codec: Codec, calls: list[Any]
@@ -200,15 +238,18 @@ class _Run:
         assert self._runtime is not None
         device = Device(driver_of(self._runtime.runtime.context), compute_units=())
         stack.callback(self._close_when_idle, device)
+        surfaces = self._shown_surfaces(stack, device) if self._hardware else None
         return KernelStep(
             calls,
             device,
             codec=codec,
             pix_fmt=self._output.video.pix_fmt,
             notices=self._notices,
+            surfaces=surfaces,
+            into_surfaces=bool(encodes_on(codec)),
         )
 
-    def _close_when_idle(self, opened: Step | Device) -> None:
+    def _close_when_idle(self, opened: Step | Device | Surfaces) -> None:
         # A kernel that never ends is left to the end of the process.
         if self._pipeline is None or not self._pipeline.is_processing:
             opened.close()
@@ -222,7 +263,7 @@ class _Run:
                 Started(
                     source=source.summary(),
                     output=_summary(self._output, sink, None),
-                    device=self._runtime.description if self._runtime else "",
+                    device=self._device(),
                     route=self._route(),
                     total_frames=self._total_frames(source),
                 )
@@ -265,11 +306,26 @@ class _Run:
         step = self._kernels
         return 1000 * step.seconds / step.frames if step is not None and step.frames else None
 
+    def _device(self) -> str:
+        kernels = self._runtime.description if self._runtime else ""
+        if self._hardware is None:
+            return kernels
+        return ", kernels on ".join(filter(None, (self._hardware.description, kernels)))
+
     def _route(self) -> str:
-        if self._kernels is None:
+        if self._kernels is not None:
+            route, zero_copy = self._kernels.route, self._kernels.is_zero_copy
+        elif self._fit is not None:
+            route, zero_copy = "FFmpeg > FFmpeg", True
+        else:
             return ""
-        zero_copy = self._kernels.is_zero_copy
-        return f"{self._kernels.route}   {'zero-copy' if zero_copy else 'with copies'}"
+        fetched = self._fit.bytes_copied if self._fit is not None else 0
+        return f"{route}   {'zero-copy' if zero_copy and not fetched else 'with copies'}"
+
+    def _bytes_copied(self) -> int:
+        kernels = self._kernels.bytes_copied if self._kernels else 0
+        fetched = self._fit.bytes_copied if self._fit is not None else 0
+        return kernels + fetched + sum(surfaces.bytes_copied for surfaces in self._surfaces)
 
     def _verify(self, publication: Publication | None, source: Source, sink: Sink) -> VerifyMode:
         if publication is None:
@@ -305,9 +361,9 @@ class _Run:
             duration_seconds=seconds + (float(1 / rate) if rate else 0.0),
             elapsed_seconds=elapsed,
             fps=sink.frames / elapsed,
-            device=self._runtime.description if self._runtime else "",
+            device=self._device(),
             route=self._route(),
-            bytes_copied=self._kernels.bytes_copied if self._kernels else 0,
+            bytes_copied=self._bytes_copied(),
             bytes_between=self._kernels.bytes_between if self._kernels else 0,
             loads=self._kernels.loads if self._kernels else (),
             kernel_ms=self._kernel_ms(),
@@ -329,13 +385,18 @@ def _summary(output: Output, sink: Sink, nbytes: int | None) -> StreamSummary:
         path=str(output.path),
         container=sink.format.name,
         codec=context.name,
-        pix_fmt=context.pix_fmt or "unknown",
+        pix_fmt=_pix_fmt(context),
         width=context.width,
         height=context.height,
         rate=rate,
         matrix=matrix_name(context.colorspace),
         nbytes=nbytes,
     )
+
+
+def _pix_fmt(context: VideoCodecContext) -> str:
+    in_memory = context.sw_format
+    return in_memory.name if in_memory is not None else context.pix_fmt or "unknown"
 
 
 def _expected(path: str, sink: Sink) -> Expected:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from bridges.closable import Closable
 from bridges.device import DeviceName
 from bridges.kernels.kernel import Kernel, names
+from bridges.tensor import Tensor, TensorInfo
 from xma_plugins.bank import Addresses, MemoryBank, Transfers
 from xma_plugins.buffers import BufferObject
 from xma_plugins.compute_unit import ComputeUnit, UnitDescription
-from xma_plugins.drivers import BankDescription, Driver, HardwareUnit, open_driver
+from xma_plugins.drivers import BYTE, BankDescription, Driver, HardwareUnit, open_driver
 from xma_plugins.errors import InvalidError, NoKernelError, OrderError
 from xma_plugins.scheduler import Scheduler
 
@@ -313,16 +314,38 @@ class Device(Closable):
         OrderError
             The device was closed, or this process was forked off the one that opened it.
         """
-        holder = holder or "the application"
         self._check_open(holder)
+        return self._adopted(self.driver.adopt(address, nbytes, owner), holder)
+
+    def adopt_tensor(self, tensor: Tensor, *, holder: str = "") -> BufferObject:
+        """Return a device-only buffer over memory of the device that is somebody else's, in place.
+
+        Parameters
+        ----------
+        tensor : Tensor
+            Of the driver's own context, such as a mapper returns. It has to stay open for as long
+            as the buffer is used, which holds it.
+        holder : str
+            Who it is for, for messages.
+
+        Raises
+        ------
+        OrderError
+            As of `adopt`.
+        """
+        self._check_open(holder)
+        whole = TensorInfo((tensor.info.span,), BYTE)
+        return self._adopted(self.driver.view(tensor, whole), holder)
+
+    def _adopted(self, tensor: Tensor, holder: str) -> BufferObject:
         buffer = BufferObject(
             self,
-            self.driver.adopt(address, nbytes, owner),
+            tensor,
             bank_index=0,
             # Not its own: the same memory may be adopted twice.
-            paddr=self.banks[0].make_up_address(nbytes),
+            paddr=self.banks[0].make_up_address(tensor.info.nbytes),
             device_only=True,
-            holder=holder,
+            holder=holder or "the application",
             is_adopted=True,
         )
         self._addresses.add(buffer)
@@ -331,7 +354,8 @@ class Device(Closable):
     def _check_open(self, holder: str) -> None:
         self.check_process()
         if self._closed:
-            raise OrderError(f"{holder} asks for a buffer of {self}, which was closed")
+            asking = holder or "the application"
+            raise OrderError(f"{asking} asks for a buffer of {self}, which was closed")
 
     def forget(self, buffer: BufferObject, freed_at: str) -> None:
         """Take a buffer off the books; it was freed at some line of code."""

@@ -281,7 +281,8 @@ class FFmpegContext(Context):
             if key not in self._frames:
                 if not self._device:
                     self._device.value = new_drm_device()
-                self._frames[key] = new_frames_context(self._device.value or 0, *key)
+                device = self._device.value or 0
+                self._frames[key] = new_frames_context(device, "drm_prime", *key)
             return self._frames[key].value or 0
 
     def _check_host(self) -> None:
@@ -312,14 +313,15 @@ def new_frame(info: FrameInfo) -> VideoFrame:
 
 
 def frame_info(frame: VideoFrame) -> FrameInfo:
-    """Return what a PyAV frame in host memory says of itself.
+    """Return what a PyAV frame says of itself; of one on a device, as it lies in memory there.
 
     Raises
     ------
     FormatError
-        Its pixel format is not in `bridges.formats`.
+        Its pixel format is not in `bridges.formats`, or the device's is not told.
     """
-    return _info(frame, pixel_format(frame.format.name))
+    name = frame.format.name
+    return _info(frame, software_format(frame) if name in HARDWARE else pixel_format(name))
 
 
 def _info(frame: VideoFrame, format_in_memory: PixelFormat) -> FrameInfo:

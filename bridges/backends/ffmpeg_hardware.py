@@ -2,6 +2,8 @@
 
 import ctypes as c
 
+import av
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from bridges.backends.layout import check_linear
@@ -26,8 +28,10 @@ __all__ = [
     "hardware_of",
     "new_drm_device",
     "new_frames_context",
+    "open_encoder_for",
     "plane_pitches",
     "software_format",
+    "software_name",
 ]
 
 HARDWARE = ("cuda", "drm_prime", "vaapi")
@@ -64,6 +68,28 @@ def _frames_context(native: AVFrame) -> AVHWFramesContext:
     return frames
 
 
+def software_name(frame: VideoFrame) -> str:
+    """Return libav's name of how the samples of a frame on a device lie in its memory.
+
+    Raises
+    ------
+    FormatError
+        The frame tells of none.
+    """
+    native = AVFrame.from_address(frame_pointer(frame))
+    if native.hw_frames_ctx:
+        number = _frames_context(native).sw_format
+        name = library().av_get_pix_fmt_name(number)
+        return name.decode() if name else f"number {number}"
+    if frame.format.name == "drm_prime" and native.data[0]:
+        # Decoders of some boards (V4L2) give no frames context: the descriptor tells.
+        return AVDRMFrameDescriptor.from_address(native.data[0]).pixel_format().name
+    raise FormatError(
+        f"this {frame.format.name} frame has no hw_frames_ctx that would tell its format; take "
+        "frames that a decoder or filter of FFmpeg has made"
+    )
+
+
 def software_format(frame: VideoFrame) -> PixelFormat:
     """Return how the samples of a frame on a device lie in its memory.
 
@@ -72,18 +98,7 @@ def software_format(frame: VideoFrame) -> PixelFormat:
     FormatError
         That format is not in `bridges.formats`, or the frame tells of none.
     """
-    native = AVFrame.from_address(frame_pointer(frame))
-    if native.hw_frames_ctx:
-        number = _frames_context(native).sw_format
-        name = library().av_get_pix_fmt_name(number)
-        return pixel_format(name.decode() if name else f"number {number}")
-    if frame.format.name == "drm_prime" and native.data[0]:
-        # Decoders of some boards (V4L2) give no frames context: the descriptor tells.
-        return AVDRMFrameDescriptor.from_address(native.data[0]).pixel_format()
-    raise FormatError(
-        f"this {frame.format.name} frame has no hw_frames_ctx that would tell its format; take "
-        "frames that a decoder or filter of FFmpeg has made"
-    )
+    return pixel_format(software_name(frame))
 
 
 def plane_pitches(frame: VideoFrame, count: int) -> list[int]:
@@ -140,13 +155,17 @@ def new_drm_device() -> int:
     return _initialised(device, lib.av_hwdevice_ctx_init(device), "open DRM").value or 0
 
 
-def new_frames_context(device: int, name: str, width: int, height: int) -> c.c_void_p:
-    """Return the ``AVBufferRef *`` of a new AVHWFramesContext for frames that others make.
+def new_frames_context(
+    device: int, hardware: str, name: str, width: int, height: int
+) -> c.c_void_p:
+    """Return the ``AVBufferRef *`` of a new AVHWFramesContext.
 
     Parameters
     ----------
     device : int
-        ``AVBufferRef *`` of an AVHWDeviceContext for DRM.
+        ``AVBufferRef *`` of an AVHWDeviceContext.
+    hardware : str
+        The kind of its frames, one of `HARDWARE`; those of DRM_PRIME are made by others.
     name : str
         libav's name of the format in memory.
     width, height : int
@@ -162,11 +181,33 @@ def new_frames_context(device: int, name: str, width: int, height: int) -> c.c_v
     if not frames.value:
         raise DeviceError("FFmpeg has too little memory for a frames context")
     native = AVHWFramesContext.from_address(AVBufferRef.from_address(frames.value).data)
-    native.format = lib.av_get_pix_fmt(b"drm_prime")
+    native.format = lib.av_get_pix_fmt(hardware.encode())
     native.sw_format = lib.av_get_pix_fmt(name.encode())
     native.width, native.height = width, height
-    action = f"make {name} frames of {width}x{height} in DRM_PRIME memory"
+    action = f"make {name} frames of {width}x{height} in {hardware} memory"
     return _initialised(frames, lib.av_hwframe_ctx_init(frames), action)
+
+
+def open_encoder_for(context: VideoCodecContext, first: VideoFrame) -> None:
+    """Open an encoder for frames of the pool that ``first`` belongs to.
+
+    Raises
+    ------
+    av.FFmpegError
+        The encoder was refused.
+    """
+    # PyAV gives an encoder the pool of the first frame that it is sent, and opens it then. A frame
+    # of that pool without samples goes no further than that: libavcodec refuses it.
+    empty = VideoFrame(0, 0, first.format.name)
+    native = AVFrame.from_address(frame_pointer(empty))
+    native.hw_frames_ctx = library().av_buffer_ref(
+        AVFrame.from_address(frame_pointer(first)).hw_frames_ctx
+    )
+    try:
+        context.encode(empty)
+    except av.FFmpegError:
+        if not context.is_open:
+            raise
 
 
 def _initialised(reference: c.c_void_p, code: int, action: str) -> c.c_void_p:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import av.logging
 
-__all__ = ["CapturedLog", "captured_log", "show_warnings"]
+__all__ = ["CapturedLog", "captured_log", "show_warnings", "uncaptured_log"]
 
 
 @dataclass
@@ -35,7 +35,7 @@ def captured_log() -> Iterator[CapturedLog]:
     something up, never while frames flow.
     """
     # The level and the callback belong to the process: one block at a time.
-    with _lock:
+    with _lock, _uncaptured.kept_out():
         av.logging.set_level(av.logging.ERROR)
         try:
             with av.logging.Capture(local=True) as entries:
@@ -47,8 +47,52 @@ def captured_log() -> Iterator[CapturedLog]:
                 av.logging.set_level(None)
 
 
+class _Uncaptured:
+    """The threads that must not log into Python."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_closed = False
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_closed)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def kept_out(self) -> Iterator[None]:
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._inside)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_closed = False
+                self._changed.notify_all()
+
+
 _lock = threading.Lock()
+_uncaptured = _Uncaptured()
 _warnings_shown = False
+
+
+def uncaptured_log() -> contextlib.AbstractContextManager[None]:
+    """Return a block in which no thread captures what FFmpeg logs; several may be in it.
+
+    For calls that take frames of a device from a pool. The pool logs each new one with its lock
+    held; PyAV's callback then waits for the GIL, and whoever has that may be freeing a frame of
+    the pool, and wait for its lock.
+    """
+    return _uncaptured.entered()
 
 
 def show_warnings() -> None:

@@ -1,15 +1,19 @@
 """FFmpeg's VA-API: the display of its device, and the pools that its surfaces come from."""
 
+import contextlib
 import ctypes as c
 import threading
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from av.video.frame import VideoFrame
 
+from bridges.backends.ffmpeg_hardware import check, new_frames_context
+from bridges.backends.ffmpeg_log import uncaptured_log
 from bridges.backends.vaapi import VAAPIContext
 from bridges.errors import DeviceError, FormatError
+from bridges.frame import FrameInfo
 from bridges.native.libavutil import (
     AVBufferRef,
     AVFrame,
@@ -24,14 +28,24 @@ if TYPE_CHECKING:
     from bridges.backends.vaapi_surface import PlaneLayout
 
 __all__ = [
+    "BUILD",
     "AVVAAPIDeviceContext",
     "FramesPool",
+    "SurfacePool",
     "borrow_device",
     "display_of",
     "frames_pool",
+    "open_device",
     "surface_key",
     "surface_number",
 ]
+
+
+BUILD = (
+    "build PyAV against a system's FFmpeg 8 that has it: apt install gcc pkgconf python3-dev "
+    "libavdevice-dev libavfilter-dev libva-dev, then pip install --no-binary av 'av>=18.1,<19'"
+)
+"""What brings a PyAV whose FFmpeg has VA-API; the wheel's has not."""
 
 
 class AVVAAPIDeviceContext(c.Structure):
@@ -122,3 +136,65 @@ def surface_number(frame: VideoFrame) -> int:
 def surface_key(frame: VideoFrame, index: int) -> Hashable:
     """Return what identifies a plane's memory: its surface, and the pool, which the key holds."""
     return surface_number(frame), index, frames_pool(frame)
+
+
+class SurfacePool:
+    """New surfaces of one form on the device of somebody else's frames, as frames of FFmpeg.
+
+    Parameters
+    ----------
+    device : int
+        ``AVBufferRef *`` of an AVHWDeviceContext of VA-API; the pool holds a reference of its own.
+    info : FrameInfo
+        Format and size.
+
+    Raises
+    ------
+    DeviceError
+        The device has no such surfaces.
+    """
+
+    def __init__(self, device: int, info: FrameInfo) -> None:
+        self._frames = new_frames_context(
+            device, "vaapi", info.format.name, info.width, info.height
+        )
+        self._letting_go = weakref.finalize(self, library().av_buffer_unref, c.byref(self._frames))
+
+    def frame(self) -> VideoFrame:
+        """Return a frame over a surface that nobody uses, of undefined samples.
+
+        The surface comes back once nobody holds a frame over it.
+
+        Raises
+        ------
+        DeviceError
+            The device has too little memory.
+        """
+        made = VideoFrame(0, 0, "vaapi")
+        with uncaptured_log():
+            code = library().av_hwframe_get_buffer(self._frames, frame_pointer(made), 0)
+        check(code, "make a surface")
+        return made
+
+    def close(self) -> None:
+        """Make no more; may be repeated. Surfaces live for as long as frames over them."""
+        self._letting_go()
+
+
+@contextlib.contextmanager
+def open_device(node: str) -> Iterator[int]:
+    """Lend the ``AVBufferRef *`` of a new AVHWDeviceContext of VA-API.
+
+    Raises
+    ------
+    DeviceError
+        FFmpeg cannot open it.
+    """
+    lib, device = library(), c.c_void_p()
+    kind = lib.av_hwdevice_find_type_by_name(b"vaapi")
+    code = lib.av_hwdevice_ctx_create(c.byref(device), kind, node.encode(), None, 0)
+    check(code, f"open {node}")
+    try:
+        yield device.value or 0
+    finally:
+        lib.av_buffer_unref(c.byref(device))

@@ -51,6 +51,9 @@ class KernelFilter(FilterPlugin):
     ``depth``      commands under way at most, 1 or more (2)
     ``pool``       results that are held at most (16)
     ``timeout``    seconds to wait for a result that is held, where nothing else is left (10)
+    ``into``       a callable that gives what to write results into, instead of buffers of such a
+                   pool: called with the form of a result and the planes that will be written, it
+                   returns a frame over the device's memory, which whoever receives it owns
     ============== =========================================================================
     """
 
@@ -61,7 +64,14 @@ class KernelFilter(FilterPlugin):
     def init(self, session: FilterSession) -> None:
         """Find the kernel, and a compute unit that runs it."""
         given = read_params(
-            session, kernel=None, parameters={}, zerocopy=False, depth=2, pool=16, timeout=10.0
+            session,
+            kernel=None,
+            parameters={},
+            zerocopy=False,
+            depth=2,
+            pool=16,
+            timeout=10.0,
+            into=None,
         )
         self._kernel, self._values = _kernel_of(session, given.kernel, given.parameters)
         self._unit = take_unit(session, self._kernel)
@@ -72,6 +82,7 @@ class KernelFilter(FilterPlugin):
         # The last result is held for the next one too.
         capacity = given.pool + self._kernel.takes_previous
         self._results = Results(session, capacity, device_only=given.zerocopy)
+        self._into = given.into
         self._uploads = Uploads(session, given.depth + 2)
         self._session = session
         self._flow = Flow(session, self._start, depth=given.depth, timeout=given.timeout)
@@ -147,7 +158,11 @@ class KernelFilter(FilterPlugin):
         made = self._form(frame.info)
         if not isinstance(made, FrameInfo):
             return self._count(frame, made)
-        target = self._results.acquire(made, timeout, written=self._kernel.written(made))
+        written = self._kernel.written(made)
+        if self._into is None:
+            target = self._results.acquire(made, timeout, written=written)
+        else:
+            target = self._into(made, written)
         if target is None:
             return None
         target.describe_as(frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -13,7 +14,7 @@ from av.codec.hwaccel import HWAccel
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
-from bridges.backends.ffmpeg_log import captured_log
+from bridges.backends.ffmpeg_log import captured_log, uncaptured_log
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import Colour, ColourRange, FrameInfo, Matrix
 from xma_plugins.buffers import BufferType
@@ -140,7 +141,8 @@ class LibavDecoder(DecoderPlugin):
         if packet is not None:
             self._clock = packet.time_base or self._clock
         try:
-            pictures = context.decode(packet)
+            with uncaptured_log() if context.is_hwaccel else nullcontext():
+                pictures = context.decode(packet)
         except av.FFmpegError as error:
             raise DataError(f"{context.name} cannot decode a packet: {error}") from error
         for picture in pictures:

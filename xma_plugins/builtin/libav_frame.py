@@ -8,6 +8,7 @@ from av.video.frame import VideoFrame
 
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges.backends.ffmpeg_hardware import HARDWARE
 from bridges.backends.ffmpeg_properties import copy_properties, set_info
 from bridges.backends.host_array import array_at
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
@@ -116,8 +117,10 @@ def new_reference(picture: VideoFrame, pts: int | None, time_base: Fraction | No
         FFmpeg could not allocate it.
     """
     # The memory that PyAV takes for samples is given back untouched; without a size it would take
-    # none, but then the picture's planes would have none either.
-    other = VideoFrame(picture.width, picture.height, picture.format.name)
+    # none, but then the picture's planes would have none either. On a device there are none.
+    is_on_device = picture.format.name in HARDWARE
+    size = (0, 0) if is_on_device else (picture.width, picture.height)
+    other = VideoFrame(*size, picture.format.name)
     pointer = frame_pointer(other)
     library().av_frame_unref(pointer)
     code = library().av_frame_ref(pointer, frame_pointer(picture))

@@ -1,0 +1,214 @@
+"""VA surfaces as pictures of the device that runs kernels: over the same memory where it can be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from bridges.backends.cpu import CPUContext
+from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges.backends.ffmpeg_hardware import device_reference
+from bridges.backends.ffmpeg_properties import copy_properties, set_info
+from bridges.backends.vaapi_ffmpeg import (
+    SurfacePool,
+    borrow_device,
+    open_device,
+    surface_number,
+)
+from bridges.closable import Closable
+from bridges.edges.countdown import Countdown
+from bridges.mapper import MemoryMapper, create_mapper
+from bridges.tensor import AccessMode, MemoryType
+from xma_plugins.frame_pool import constant_plane
+from xma_plugins.frames import BufferRef, XmaFrame, timeless
+from xma_plugins.side_data import SideDataType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridges.context import Context
+    from bridges.frame import Frame, FrameInfo
+    from xma_plugins.buffers import BufferObject
+    from xma_plugins.device import Device
+
+__all__ = ["Surfaces"]
+
+_KEPT_MAPPINGS = 256
+"""Of planes; more than a decoder and an encoder have surfaces between them."""
+
+
+class Surfaces(Closable):
+    """The surfaces of one VA device, as the host or a device that runs kernels sees them.
+
+    It is used by one thread.
+
+    Parameters
+    ----------
+    node : str
+        The VA device, such as ``"/dev/dri/renderD128"``; it is opened only where no frame brings
+        its own.
+    device : Device, optional
+        What is to read and write surfaces; by default the host.
+    """
+
+    def __init__(self, node: str, device: Device | None = None) -> None:
+        self._node, self._device = node, device
+        self._ffmpeg: FFmpegContext | None = None
+        self._mappers: dict[MemoryType, MemoryMapper] = {}
+        self._pools: dict[FrameInfo, SurfacePool] = {}
+        self._constant: set[tuple[FrameInfo, int]] = set()
+        self._uploaded = 0
+
+    @property
+    def bytes_copied(self) -> int:
+        """Bytes that were copied from surfaces and into them, so far."""
+        return self._uploaded + sum(each.audit.bytes_copied for each in self._mappers.values())
+
+    @property
+    def copies(self) -> bool:
+        """Whether a surface reaches whoever reads and writes it as a copy."""
+        hops = [hop for mapper in self._mappers.values() for hop in mapper.audit.hops]
+        return bool(self._uploaded) or any(hop.edge.copies for hop in hops)
+
+    @property
+    def route(self) -> str:
+        """The way from a surface to whoever reads and writes it; empty before the first."""
+        names = [mapper.explain().partition("   ")[0] for mapper in self._mappers.values()]
+        return names[0] if names else ""
+
+    def read(self, frame: VideoFrame) -> XmaFrame:
+        """Return a surface as a picture of the device; closing it gives the surface back.
+
+        Raises
+        ------
+        DeviceError
+            The surface cannot be mapped.
+        NoRouteError
+            No edges lead from surfaces to the device.
+        """
+        picture = self._picture(frame, AccessMode.READ)
+        # The surface goes back to the decoder once it was read, and its tags go on.
+        tags = VideoFrame()
+        copy_properties(frame, tags)
+        picture.put_side_data(SideDataType.LIBAV_FRAME, tags)
+        return picture
+
+    def write(self, info: FrameInfo, written: Sequence[int] | None = None) -> XmaFrame:
+        """Return a new surface as a picture of the device, to be written.
+
+        Its ``owner`` is the surface, as a frame of PyAV, which shows what was written once the
+        picture is closed.
+
+        Parameters
+        ----------
+        info : FrameInfo
+            Its form.
+        written : sequence of int, optional
+            The planes that will be written, where those are not all. The others say nothing:
+            chroma of no colour.
+        """
+        frame = self._new(info)
+        if written is not None:
+            self._fill(frame, timeless(info), written)
+        picture = self._picture(frame, AccessMode.WRITE)
+        picture.owner = frame
+        return picture
+
+    def upload(self, picture: VideoFrame) -> VideoFrame:
+        """Return a picture in host memory as a surface, which is a copy."""
+        info = frame_info(picture)
+        frame = self._new(info)
+        source = FFmpegContext().wrap(picture)
+        with self._map(frame, AccessMode.WRITE, None) as target:
+            for mine, theirs in zip(target.tensors, source.tensors, strict=True):
+                np.copyto(mine.handle("array"), np.asarray(theirs))
+                self._uploaded += mine.info.nbytes
+        copy_properties(picture, frame)
+        set_info(frame, info)
+        return frame
+
+    def _new(self, info: FrameInfo) -> VideoFrame:
+        form = timeless(info)
+        if form not in self._pools:
+            self._pools[form] = SurfacePool(self._reference(None), form)
+        return self._pools[form].frame()
+
+    def _reference(self, frame: VideoFrame | None) -> int:
+        """Return FFmpeg's device: that of the first frame, or one that is opened."""
+        if self._ffmpeg is None:
+            if frame is None:
+                with open_device(self._node) as opened:
+                    self._ffmpeg = FFmpegContext("vaapi", device=opened)
+            else:
+                self._ffmpeg = FFmpegContext("vaapi", device=device_reference(frame))
+        reference: int = self._ffmpeg.handle("ffmpeg.device_context")
+        return reference
+
+    def _map(self, frame: VideoFrame, access: AccessMode, target: Context | None) -> Frame:
+        self._reference(frame)
+        assert self._ffmpeg is not None
+        context = target or CPUContext()
+        mapper = self._mappers.get(context.memory_type)
+        if mapper is None:
+            display = borrow_device(self._ffmpeg.handle("ffmpeg.device_context"))
+            memory = display.derive(MemoryType.DMA)
+            mapper = create_mapper([self._ffmpeg, display, memory, context], cache=_KEPT_MAPPINGS)
+            self._mappers[context.memory_type] = mapper
+        return mapper.map(self._ffmpeg.wrap(frame), access)
+
+    def _picture(self, frame: VideoFrame, access: AccessMode) -> XmaFrame:
+        device = self._device
+        assert device is not None
+        in_place = device.driver.shares_host_memory
+        mapped = self._map(frame, access, None if in_place else device.driver.context)
+        buffers: list[BufferObject] = []
+
+        def end() -> None:
+            for buffer in buffers:
+                buffer.close()
+            mapped.close()
+
+        try:
+            for tensor in mapped.tensors:
+                buffers.append(
+                    device.adopt(tensor.handle("data"), tensor.info.span, owner=tensor)
+                    if in_place
+                    else device.adopt_tensor(tensor)
+                )
+            last = Countdown(len(buffers), end)
+            planes = [
+                BufferRef(buffer.view(tensor.info), buffer=buffer, is_clone=True, on_last=last)
+                for buffer, tensor in zip(buffers, mapped.tensors, strict=True)
+            ]
+        except BaseException:
+            end()
+            raise
+        info = replace(frame_info(frame), pts=frame.pts)
+        return XmaFrame(info, planes, pts=frame.pts, time_base=frame.time_base)
+
+    def _fill(self, frame: VideoFrame, form: FrameInfo, written: Sequence[int]) -> None:
+        """Write planes that say nothing, the first time that a surface is seen."""
+        key = form, surface_number(frame)
+        if key in self._constant:
+            return
+        with self._map(frame, AccessMode.WRITE, None) as target:
+            for index, tensor in enumerate(target.tensors):
+                if index not in written:
+                    plane = constant_plane(form.format, index, tensor.info)
+                    np.copyto(tensor.handle("array"), plane.handle("array"))
+        self._constant.add(key)
+
+    def close(self) -> None:
+        """Let go of the device, its pools and mappings; may be repeated."""
+        for mapper in self._mappers.values():
+            mapper.close()
+        for pool in self._pools.values():
+            pool.close()
+        self._mappers.clear()
+        self._pools.clear()
+        if self._ffmpeg is not None:
+            self._ffmpeg.close()
+            self._ffmpeg = None
