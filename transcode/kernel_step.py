@@ -354,9 +354,8 @@ class KernelStep:
 
     @property
     def is_zero_copy(self) -> bool:
-        """Whether the device works in the memory of the frames, so that nothing is carried."""
-        surfaces = self._surfaces
-        return self._device.driver.shares_host_memory and (surfaces is None or not surfaces.copies)
+        """Whether the device works in host memory, so that nothing is carried."""
+        return self._device.driver.shares_host_memory
 
     def cancel(self) -> None:
         """Wake a thread that waits for frames to come back; see `Step.cancel`."""

@@ -12,16 +12,18 @@ from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
 from bridges.backends.ffmpeg_hardware import device_reference
 from bridges.backends.ffmpeg_properties import copy_properties, set_info
+from bridges.backends.vaapi import VAAPITensor
 from bridges.backends.vaapi_ffmpeg import (
     SurfacePool,
-    borrow_device,
     open_device,
     surface_number,
 )
 from bridges.closable import Closable
 from bridges.edges.countdown import Countdown
 from bridges.mapper import MemoryMapper, create_mapper
+from bridges.native.drm import modifier_name
 from bridges.tensor import AccessMode, MemoryType
+from bridges.way import contexts_between
 from xma_plugins.frame_pool import constant_plane
 from xma_plugins.frames import BufferRef, XmaFrame, timeless
 from xma_plugins.side_data import SideDataType
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from bridges.context import Context
     from bridges.frame import Frame, FrameInfo
+    from transcode.notices import Notices
     from xma_plugins.buffers import BufferObject
     from xma_plugins.device import Device
 
@@ -52,10 +55,12 @@ class Surfaces(Closable):
         its own.
     device : Device, optional
         What is to read and write surfaces; by default the host.
+    notices : Notices
+        Told of surfaces that can be seen as copies only.
     """
 
-    def __init__(self, node: str, device: Device | None = None) -> None:
-        self._node, self._device = node, device
+    def __init__(self, node: str, device: Device | None = None, *, notices: Notices) -> None:
+        self._node, self._device, self._notices = node, device, notices
         self._ffmpeg: FFmpegContext | None = None
         self._mappers: dict[MemoryType, MemoryMapper] = {}
         self._pools: dict[FrameInfo, SurfacePool] = {}
@@ -151,13 +156,30 @@ class Surfaces(Closable):
         self._reference(frame)
         assert self._ffmpeg is not None
         context = target or CPUContext()
+        source = self._ffmpeg.wrap(frame)
         mapper = self._mappers.get(context.memory_type)
         if mapper is None:
-            display = borrow_device(self._ffmpeg.handle("ffmpeg.device_context"))
-            memory = display.derive(MemoryType.DMA)
-            mapper = create_mapper([self._ffmpeg, display, memory, context], cache=_KEPT_MAPPINGS)
+            between = contexts_between(self._ffmpeg, context)
+            if not self._is_linear(source, between[0]):
+                between = between[:1]
+            mapper = create_mapper([self._ffmpeg, *between, context], cache=_KEPT_MAPPINGS)
             self._mappers[context.memory_type] = mapper
-        return mapper.map(self._ffmpeg.wrap(frame), access)
+        return mapper.map(source, access)
+
+    def _is_linear(self, frame: Frame, display: Context) -> bool:
+        """Whether the host and other devices can read a surface's memory as it lies."""
+        assert self._ffmpeg is not None
+        with create_mapper([self._ffmpeg, display]).map(frame, AccessMode.READ) as on_display:
+            (plane, *_) = on_display.tensors
+            assert isinstance(plane, VAAPITensor)
+            modifier = plane.surface.layout[0].modifier
+            is_linear = plane.surface.is_linear
+        if not is_linear:
+            self._notices.add(
+                f"surfaces of {self._node} do not lie row after row (DRM modifier "
+                f"{modifier_name(modifier)}): they are read and written as copies"
+            )
+        return is_linear
 
     def _picture(self, frame: VideoFrame, access: AccessMode) -> XmaFrame:
         device = self._device

@@ -223,7 +223,7 @@ class _Run:
         from transcode.surfaces import Surfaces
 
         assert self._hardware is not None
-        surfaces = Surfaces(self._hardware.node, device)
+        surfaces = Surfaces(self._hardware.node, device, notices=self._notices)
         self._surfaces.append(surfaces)
         stack.callback(self._close_when_idle, surfaces)
         return surfaces
@@ -319,8 +319,10 @@ class _Run:
             route, zero_copy = "FFmpeg > FFmpeg", True
         else:
             return ""
-        fetched = self._fit.bytes_copied if self._fit is not None else 0
-        return f"{route}   {'zero-copy' if zero_copy and not fetched else 'with copies'}"
+        if self._fit is not None:
+            zero_copy = zero_copy and not self._fit.bytes_copied
+            zero_copy = zero_copy and not any(surfaces.copies for surfaces in self._surfaces)
+        return f"{route}   {'zero-copy' if zero_copy else 'with copies'}"
 
     def _bytes_copied(self) -> int:
         kernels = self._kernels.bytes_copied if self._kernels else 0

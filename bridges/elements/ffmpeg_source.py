@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.error import FFmpegError
 
 from bridges.backends.ffmpeg import FFmpegContext
+from bridges.backends.ffmpeg_log import uncaptured_log
 from bridges.context import Context
 from bridges.element import ElementDescription, ParameterDescription, Source
 from bridges.errors import MediaError
@@ -30,6 +32,14 @@ class FFmpegSource(Source):
         parameters=(
             ParameterDescription("location", str, "path or address of the file"),
             ParameterDescription("stream", int, "which of its video streams", 0, low=0),
+            ParameterDescription(
+                "hardware",
+                str,
+                "what decodes, and keeps the pictures; empty for software",
+                "",
+                choices=("", "cuda", "vaapi"),
+            ),
+            ParameterDescription("node", str, "which such device; empty for the first", ""),
         ),
         outputs=(MemoryType.FFMPEG,),
     )
@@ -37,7 +47,7 @@ class FFmpegSource(Source):
     def __init__(self, contexts: Sequence[Context] = (), **parameters: object) -> None:
         super().__init__(contexts, **parameters)
         given = [context for context in self.contexts if isinstance(context, FFmpegContext)]
-        self._context = given[0] if given else FFmpegContext()
+        self._context = given[0] if given else FFmpegContext(self.parameters["hardware"])
         self._location: str = self.parameters["location"]
         self._container: Any = None
         self._frames: Iterator[Any] = iter(())
@@ -46,19 +56,35 @@ class FFmpegSource(Source):
         """Open the file, and a decoder for the stream."""
         number = self.parameters["stream"]
         with self._errors("open"):
-            self._container = av.open(self._location)
+            self._container = av.open(self._location, hwaccel=self._accelerator())
             streams = self._container.streams.video
             if number >= len(streams):
                 raise MediaError(
                     f"{self._location}: video stream {number} was asked for, and there are "
                     f"{len(streams)}"
                 )
+            context = streams[number].codec_context
+            if self.parameters["hardware"] and not context.is_hwaccel:
+                raise MediaError(
+                    f"{self._location}: FFmpeg decodes {context.name} in software only; leave "
+                    "hardware out"
+                )
             streams[number].thread_type = "AUTO"
             self._frames = self._container.decode(streams[number])
 
+    def _accelerator(self) -> HWAccel | None:
+        hardware, node = self.parameters["hardware"], self.parameters["node"]
+        if not hardware:
+            return None
+        if hardware not in hwdevices_available():
+            raise MediaError(f"the FFmpeg in this PyAV is built without {hardware}; use software")
+        return HWAccel(
+            hardware, device=node or None, allow_software_fallback=False, is_hw_owned=True
+        )
+
     def read(self) -> Frame | None:
         """Return the next picture; see `Source.read`."""
-        with self._errors("decode"):
+        with self._errors("decode"), uncaptured_log():
             frame = next(self._frames, None)
         return None if frame is None else self._context.wrap(frame)
 

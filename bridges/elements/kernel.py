@@ -33,8 +33,8 @@ class KernelTransform(Transform):
                 "call", str, "the kernel, such as rgb_to_grayscale or name(key=value)"
             ),
         ),
-        inputs=(MemoryType.CPU, MemoryType.OPENCL, MemoryType.CUDA),
-        outputs=(MemoryType.CPU, MemoryType.OPENCL, MemoryType.CUDA),
+        inputs=(MemoryType.CPU, MemoryType.OPENCL, MemoryType.SYCL, MemoryType.CUDA),
+        outputs=(MemoryType.CPU, MemoryType.OPENCL, MemoryType.SYCL, MemoryType.CUDA),
     )
 
     def __init__(self, contexts: Sequence[Context] = (), **parameters: object) -> None:

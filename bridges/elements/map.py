@@ -10,6 +10,7 @@ from bridges.frame import MediaFrame
 from bridges.mapper import MemoryMapper, create_mapper
 from bridges.media import MediaType
 from bridges.tensor import AccessMode, MemoryType
+from bridges.way import contexts_between
 
 __all__ = ["MapTransform"]
 
@@ -20,8 +21,9 @@ class MapTransform(Transform):
     """Maps frames to another kind of memory, by the route with the fewest copies.
 
     The device at the far end is the one in ``contexts``, host memory, or one that can be derived
-    from the device that the frames lie on; the route may pass through the other contexts. Frames
-    that lie there already are passed on as they are.
+    from the device that the frames lie on; the route may pass through the other contexts, and
+    through those that can be derived from the two ends. Frames that lie there already are passed on
+    as they are.
 
     Attributes
     ----------
@@ -52,6 +54,12 @@ class MapTransform(Transform):
         self._access = _ACCESS[self.parameters["access"]]
         self._derived: list[Context] = []
         self.mapper: MemoryMapper | None = None
+        self._route = ""
+
+    @property
+    def route(self) -> str:
+        """The way that frames took, and what it copied; also after ``close()``."""
+        return self.mapper.explain() if self.mapper is not None else self._route
 
     def process(self, frame: MediaFrame) -> MediaFrame:
         """Return the frame as seen from the other memory; see `Transform.process`."""
@@ -67,6 +75,13 @@ class MapTransform(Transform):
         target = self._target_for(source)
         ends = (source.memory_type, target.memory_type)
         between = [context for context in self.contexts if context.memory_type not in ends]
+        given = {context.memory_type for context in between}
+        for context in contexts_between(source, target):
+            if context.memory_type in given:
+                context.close()
+            else:
+                self._derived.append(context)
+                between.append(context)
         return create_mapper([source, *between, target], cache=self.parameters["cache"])
 
     def _target_for(self, source: Context) -> Context:
@@ -88,6 +103,7 @@ class MapTransform(Transform):
         mapper, self.mapper = self.mapper, None
         derived, self._derived = self._derived, []
         if mapper is not None:
+            self._route = mapper.explain()
             mapper.close()
         for context in derived:
             context.close()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bridges.backends.opencl import probe as probe_opencl
+from bridges.backends.sycl import probe as probe_sycl
 from tests.helpers.require import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,11 @@ SAMPLE = ROOT / "samples" / "rgb_to_grayscale.py"
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255,) * 3}
 WEIGHTS = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709-6, item 3.2.
 WIDTH, HEIGHT = 70, 34
+ROUTES = {
+    "CPU": "FFmpeg > CPU   zero-copy",
+    "OpenCL": "FFmpeg > CPU > OpenCL   zero-copy",
+    "SYCL": "FFmpeg > CPU > SYCL   zero-copy",
+}
 
 
 def run(*arguments):
@@ -43,19 +49,19 @@ def write(path, arrays, pix_fmt):
         out.mux(stream.encode())
 
 
-@pytest.mark.parametrize("memory", ["CPU", "OpenCL"])
+@pytest.mark.parametrize("memory", ROUTES)
 @pytest.mark.parametrize("pix_fmt", ["rgb24", "bgr24", "rgba", "bgra", "gbrp"])
 def test_pure_colours(tmp_path, pix_fmt, memory):
-    if memory == "OpenCL":
-        probe = probe_opencl()
-        require("opencl", probe.available, probe.reason)
+    if memory != "CPU":
+        probe = {"OpenCL": probe_opencl, "SYCL": probe_sycl}[memory]()
+        require(probe.name, probe.available, probe.reason)
     random = np.random.default_rng(2)
     arrays = [np.full((HEIGHT, WIDTH, 3), colour, np.uint8) for colour in COLOURS.values()]
     arrays.append(random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
     source, target = tmp_path / "colours.nut", tmp_path / "out.gray"
     write(source, arrays, pix_fmt)
     done = run(source, target, memory)
-    assert (done.returncode, done.stdout) == (0, "5 pictures\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"5 pictures by {ROUTES[memory]}\n"), done.stderr
     gray = np.fromfile(target, np.uint8).reshape(len(arrays), HEIGHT, WIDTH)
     for picture, colour in zip(gray, COLOURS.values(), strict=False):
         assert (picture == round(float(WEIGHTS @ colour))).all()

@@ -1,0 +1,36 @@
+"""The way from one device's memory to another's: which contexts a route may pass between them."""
+
+import contextlib
+
+from bridges.context import Context
+from bridges.errors import NoRouteError
+from bridges.tensor import MemoryType
+
+__all__ = ["contexts_between"]
+
+
+def contexts_between(source: Context, target: Context) -> list[Context]:
+    """Return the contexts of the same devices that a route from one end to the other may pass.
+
+    From FFmpeg's frames on a video engine they are its display and its dma-bufs, and those of Level
+    Zero where the target is a SYCL device of it: FFmpeg > VAAPI > DMA > USM > SYCL. From host
+    memory, and to it, there are none that would be of use.
+
+    Parameters
+    ----------
+    source, target : Context
+        The two ends, for `bridges.create_mapper` with what is returned between them. FFmpeg's
+        frames have to have told their device: wrap one first.
+    """
+    if source.shares_host_memory:
+        return []
+    found = []
+    last = source
+    for kind in (MemoryType.VAAPI, MemoryType.DMA):
+        with contextlib.suppress(NoRouteError):
+            last = last.derive(kind)
+            found += [last] if last is not source else []
+    if not target.shares_host_memory and target.memory_type is not MemoryType.USM:
+        with contextlib.suppress(NoRouteError):
+            found.append(target.derive(MemoryType.USM))
+    return [context for context in found if context.memory_type is not target.memory_type]
