@@ -1,6 +1,6 @@
 """The real libva with a driver of our own that needs no hardware: see ``software_va.h``.
 
-Driver and node are built with gcc and the headers of libva into a temporary folder.
+Driver and node are built with gcc and the headers of libva and libvpx into a temporary folder.
 Its device is a render node of the kernel's vgem, whose surfaces are real dma-bufs. A machine
 without one lends ``/dev/null``: what ``render_node.c`` says of it is heard by a libva-drm that is
 loaded after it. The process may have loaded libva-drm long ago, so a copy of its file is. Another
@@ -44,7 +44,7 @@ NODE = _node()
 _HERE = Path(__file__).parent
 _RENDER_NODE = "render_node.c"
 _FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
-_PACKAGES = "apt install gcc libva-dev libdrm-dev"
+_PACKAGES = "apt install gcc libva-dev libdrm-dev libvpx-dev"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class SoftwareVA:
         self.path = folder / "software_drv_video.so"
         self._render_node = folder / "render_node.so"
         driver = sorted(path for path in _HERE.glob("*.c") if path.name != _RENDER_NODE)
-        _compile(self.path, *driver, flags=("-fvisibility=hidden", "-pthread", "-lm"))
+        _compile(self.path, *driver, flags=("-fvisibility=hidden", "-pthread", "-lvpx", "-lm"))
         _compile(self._render_node, _HERE / _RENDER_NODE, flags=("-ldl",))
         ctypes.CDLL(str(self._render_node), mode=ctypes.RTLD_GLOBAL)
         self._library = ctypes.CDLL(str(self.path))

@@ -5,6 +5,8 @@ static const Offer offers[] = {
     { VAProfileNone, VAEntrypointVideoProc, &processing,
       { VA_FOURCC_NV12, VA_FOURCC_P010, VA_FOURCC_I420, VA_FOURCC_Y800, VA_FOURCC_BGRA,
         VA_FOURCC_BGRX, VA_FOURCC_RGBA } },
+    { VAProfileVP9Profile0, VAEntrypointVLD, &vp9_decoding, { VA_FOURCC_NV12 } },
+    { VAProfileVP9Profile2, VAEntrypointVLD, &vp9_decoding, { VA_FOURCC_P010 } },
 };
 const unsigned offer_count = sizeof offers / sizeof *offers;
 

@@ -115,6 +115,7 @@ static void free_memory(Memory *memory)
         if (memory->object[i].fd >= 0)
             close(memory->object[i].fd);
     }
+    release_decoder(memory->decoder);
     free(memory);
 }
 

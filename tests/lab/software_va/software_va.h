@@ -4,6 +4,7 @@
  * work is done by the CPU, and done when vaEndPicture returns:
  *   surface.c, image.c   surfaces and images, and their exchange as DRM PRIME handles
  *   process.c, colour.c  scaling and conversion between all formats
+ *   decode_vp9.c         VP9 of profiles 0 and 2, by libvpx
  *
  * Environment, read when a display is initialised:
  *   SOFTWARE_VA_NO_DERIVE  refuse vaDeriveImage, as drivers of memory that a CPU cannot reach do
@@ -47,6 +48,8 @@ typedef struct {
     uint8_t *data;
 } Object;
 
+typedef struct Decoder Decoder;
+
 /* Memory of a surface; images that are derived from it share it. */
 typedef struct {
     unsigned users;
@@ -56,6 +59,7 @@ typedef struct {
     Object object[MAX_OBJECTS];
     unsigned index[MAX_PLANES]; /* of the object that holds a plane */
     uint32_t offset[MAX_PLANES], pitch[MAX_PLANES];
+    Decoder *decoder; /* that filled it last; NULL where none did */
 } Memory;
 
 typedef struct {
@@ -175,7 +179,8 @@ Conversion prepare_conversion(Colour from, Colour to);
 Pixel convert(const Conversion *conversion, Pixel pixel);
 
 /* What contexts do. */
-extern const Work processing;
+extern const Work processing, vp9_decoding;
+void release_decoder(Decoder *decoder); /* which may be NULL */
 
 void offer_configs(VADriverContextP context);
 void offer_contexts(struct VADriverVTable *table);
