@@ -7,6 +7,8 @@ static const Offer offers[] = {
         VA_FOURCC_BGRX, VA_FOURCC_RGBA } },
     { VAProfileVP9Profile0, VAEntrypointVLD, &vp9_decoding, { VA_FOURCC_NV12 } },
     { VAProfileVP9Profile2, VAEntrypointVLD, &vp9_decoding, { VA_FOURCC_P010 } },
+    { VAProfileH264ConstrainedBaseline, VAEntrypointEncSlice, &h264_encoding,
+      { VA_FOURCC_NV12, VA_FOURCC_I420 } },
 };
 const unsigned offer_count = sizeof offers / sizeof *offers;
 
@@ -61,6 +63,27 @@ static VAStatus query_config_entrypoints(VADriverContextP context, VAProfile pro
     return VA_STATUS_SUCCESS;
 }
 
+/* One reference frame before, and none after: no B frames. */
+static uint32_t encoder_attribute(VAConfigAttribType type)
+{
+    switch (type) {
+    case VAConfigAttribRateControl:
+        return VA_RC_CQP;
+    case VAConfigAttribEncPackedHeaders:
+        return VA_ENC_PACKED_HEADER_SEQUENCE | VA_ENC_PACKED_HEADER_PICTURE
+               | VA_ENC_PACKED_HEADER_SLICE | VA_ENC_PACKED_HEADER_MISC
+               | VA_ENC_PACKED_HEADER_RAW_DATA;
+    case VAConfigAttribEncMaxRefFrames:
+        return 1;
+    case VAConfigAttribEncMaxSlices:
+        return MAX_LENGTH / 16;
+    case VAConfigAttribEncSliceStructure:
+        return VA_ENC_SLICE_STRUCTURE_ARBITRARY_MACROBLOCKS;
+    default:
+        return VA_ATTRIB_NOT_SUPPORTED;
+    }
+}
+
 static uint32_t attribute(const Offer *offer, VAConfigAttribType type)
 {
     switch (type) {
@@ -70,7 +93,8 @@ static uint32_t attribute(const Offer *offer, VAConfigAttribType type)
     case VAConfigAttribMaxPictureHeight:
         return MAX_LENGTH;
     default:
-        return VA_ATTRIB_NOT_SUPPORTED;
+        return offer->entrypoint == VAEntrypointEncSlice ? encoder_attribute(type)
+                                                         : VA_ATTRIB_NOT_SUPPORTED;
     }
 }
 

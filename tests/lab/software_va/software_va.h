@@ -5,6 +5,7 @@
  *   surface.c, image.c   surfaces and images, and their exchange as DRM PRIME handles
  *   process.c, colour.c  scaling and conversion between all formats
  *   decode_vp9.c         VP9 of profiles 0 and 2, by libvpx
+ *   encode_h264.c        H.264 without loss: each macroblock holds its samples as they are
  *
  * Environment, read when a display is initialised:
  *   SOFTWARE_VA_NO_DERIVE  refuse vaDeriveImage, as drivers of memory that a CPU cannot reach do
@@ -179,7 +180,7 @@ Conversion prepare_conversion(Colour from, Colour to);
 Pixel convert(const Conversion *conversion, Pixel pixel);
 
 /* What contexts do. */
-extern const Work processing, vp9_decoding;
+extern const Work processing, vp9_decoding, h264_encoding;
 void release_decoder(Decoder *decoder); /* which may be NULL */
 
 void offer_configs(VADriverContextP context);
