@@ -258,7 +258,7 @@ static VAStatus end(Driver *driver, Context *context)
     pthread_mutex_lock(&state->decoder->lock);
     VAStatus status = decode(state, context->target);
     pthread_mutex_unlock(&state->decoder->lock);
-    return status;
+    return fails_now(&driver->decode_failure) ? VA_STATUS_ERROR_DECODING_ERROR : status;
 }
 
 const Work vp9_decoding = { .open = open_state, .begin = begin, .render = render, .end = end,

@@ -70,6 +70,7 @@ static VAStatus terminate(VADriverContextP context)
     pthread_mutex_destroy(&driver->lock);
     free(driver);
     context->pDriverData = NULL;
+    report();
     return VA_STATUS_SUCCESS;
 }
 
@@ -99,14 +100,27 @@ static void offer_nothing_else(struct VADriverVTable *table)
     NOT_OFFERED(table, vaSetDisplayAttributes);
 }
 
+bool fails_now(Failure *failure)
+{
+    return __atomic_add_fetch(&failure->calls, 1, __ATOMIC_RELAXED) == failure->at;
+}
+
+static uint64_t read_number(const char *name)
+{
+    const char *value = getenv(name);
+    return value ? strtoull(value, NULL, 0) : 0;
+}
+
 static void read_options(Driver *driver)
 {
-    const char *modifier = getenv("SOFTWARE_VA_MODIFIER");
     driver->no_derive = getenv("SOFTWARE_VA_NO_DERIVE");
     driver->no_export = getenv("SOFTWARE_VA_NO_EXPORT");
     driver->shadow = getenv("SOFTWARE_VA_SHADOW");
     driver->read_only = getenv("SOFTWARE_VA_READ_ONLY");
-    driver->modifier = modifier ? strtoull(modifier, NULL, 0) : 0;
+    driver->modifier = read_number("SOFTWARE_VA_MODIFIER");
+    driver->surface_failure.at = read_number("SOFTWARE_VA_FAIL_SURFACE");
+    driver->export_failure.at = read_number("SOFTWARE_VA_FAIL_EXPORT");
+    driver->decode_failure.at = read_number("SOFTWARE_VA_FAIL_DECODE");
 }
 
 EXPORTED VAStatus __vaDriverInit_1_0(VADriverContextP context)

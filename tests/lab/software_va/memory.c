@@ -49,7 +49,7 @@ static int make_dma_buf(int primary, size_t *size)
 
 static int make_memfd(size_t size)
 {
-    int fd = memfd_create("software VA surface", MFD_CLOEXEC);
+    int fd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
     if (fd >= 0 && ftruncate(fd, size)) {
         close(fd);
         fd = -1;
@@ -123,7 +123,7 @@ VAStatus memory_create(Driver *driver, const Format *format, unsigned width, uns
                        const VADRMPRIMESurfaceDescriptor *from, Memory **created)
 {
     VAStatus status = VA_STATUS_ERROR_ALLOCATION_FAILED;
-    Memory *memory = calloc(1, sizeof *memory);
+    Memory *memory = fails_now(&driver->surface_failure) ? NULL : calloc(1, sizeof *memory);
     if (!memory)
         return status;
     *memory = (Memory){ .users = 1, .format = format, .width = width, .height = height };

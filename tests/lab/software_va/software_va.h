@@ -14,6 +14,11 @@
  *                          drivers of tiled memory do
  *   SOFTWARE_VA_READ_ONLY  what is exported for reading cannot be mapped for writing
  *   SOFTWARE_VA_MODIFIER   the layout modifier that exported memory is said to have (it is linear)
+ *   SOFTWARE_VA_FAIL_SURFACE, SOFTWARE_VA_FAIL_EXPORT, SOFTWARE_VA_FAIL_DECODE
+ *                          which surface of a display, counted from 1, there is no memory for;
+ *                          which export fails; which picture is damaged
+ *   SOFTWARE_VA_REPORT     a file that is written when a display ends: what is alive then in this
+ *                          process, and how many descriptors of surfaces are open
  */
 #ifndef SOFTWARE_VA_H
 #define SOFTWARE_VA_H
@@ -25,6 +30,7 @@
 #include <va/va_backend.h>
 #include <va/va_drmcommon.h>
 
+#define MEMFD_NAME "software VA surface"
 #define MAX_PLANES 3
 #define MAX_OBJECTS 4
 #define MAX_FORMATS 8
@@ -84,12 +90,18 @@ typedef struct {
     void *object;
 } Slot;
 
+/* One call is to fail, counted from 1; none where that is 0. */
+typedef struct {
+    unsigned at, calls;
+} Failure;
+
 typedef struct {
     pthread_mutex_t lock;
     Slot slot[MAX_SLOTS]; /* the lowest free one is taken next: names come again at once */
     int primary;          /* the DRM node that memory comes from; -1: from memfds */
     bool no_derive, no_export, shadow, read_only;
     uint64_t modifier;
+    Failure surface_failure, export_failure, decode_failure;
 } Driver;
 
 typedef struct Work Work;
@@ -128,6 +140,7 @@ Driver *driver_of(VADriverContextP context);
 unsigned add_slot(Driver *driver, enum kind kind, void *object); /* 0 where there is no room */
 void *find_slot(Driver *driver, unsigned id, enum kind kind);
 void *take_slot(Driver *driver, unsigned id, enum kind kind);
+bool fails_now(Failure *failure); /* to be asked once a call */
 
 /* format.c */
 extern const Format formats[];
@@ -148,6 +161,9 @@ void memory_release(Driver *driver, Memory *memory);
 void memory_begin(const Memory *memory, enum access access);
 void memory_end(const Memory *memory, enum access access);
 uint8_t *memory_row(const Memory *memory, unsigned plane, unsigned row);
+
+/* report.c */
+void report(void);
 
 /* buffer.c, image.c */
 unsigned buffer_of_image(Driver *driver, Image *image); /* 0 where there is no room */

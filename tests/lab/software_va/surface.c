@@ -171,11 +171,14 @@ static void describe_layers(const Memory *memory, uint32_t flags, VADRMPRIMESurf
 static VAStatus export_surface_handle(VADriverContextP context, VASurfaceID id,
                                       uint32_t memory_type, uint32_t flags, void *descriptor)
 {
-    const Memory *memory = find_slot(driver_of(context), id, SURFACE);
+    Driver *driver = driver_of(context);
+    const Memory *memory = find_slot(driver, id, SURFACE);
     VADRMPRIMESurfaceDescriptor *to = descriptor;
-    bool writes = !driver_of(context)->read_only || (flags & VA_EXPORT_SURFACE_WRITE_ONLY);
-    if (driver_of(context)->no_export)
+    bool writes = !driver->read_only || (flags & VA_EXPORT_SURFACE_WRITE_ONLY);
+    if (driver->no_export)
         return VA_STATUS_ERROR_UNIMPLEMENTED;
+    if (fails_now(&driver->export_failure))
+        return VA_STATUS_ERROR_OPERATION_FAILED;
     if (!memory)
         return VA_STATUS_ERROR_INVALID_SURFACE;
     if (memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2)
@@ -194,7 +197,7 @@ static VAStatus export_surface_handle(VADriverContextP context, VASurfaceID id,
         }
         to->objects[i].fd = fd;
         to->objects[i].size = memory->object[i].size;
-        to->objects[i].drm_format_modifier = driver_of(context)->modifier;
+        to->objects[i].drm_format_modifier = driver->modifier;
         to->num_objects = i + 1;
     }
     describe_layers(memory, flags, to);
