@@ -1,10 +1,12 @@
 """The real libva with a driver of our own that needs no hardware: see ``software_va.h``.
 
-Driver and node are built with gcc and the headers of libva and libvpx into a temporary folder.
-Its device is a render node of the kernel's vgem, whose surfaces are real dma-bufs. A machine
-without one lends ``/dev/null``: what ``render_node.c`` says of it is heard by a libva-drm that is
-loaded after it. The process may have loaded libva-drm long ago, so a copy of its file is. Another
-program is told by `SoftwareVA.variables`.
+`build` makes its libraries with gcc and the headers of libva and libvpx. Its device is a render
+node of the kernel's vgem, whose surfaces are real dma-bufs. A machine without one lends
+``/dev/null``: what ``render_node.c`` says of it is heard by a libva-drm that is loaded after it.
+The process may have loaded libva-drm long ago, so a copy of its file is.
+
+Another program, such as ffmpeg, is told of both by `SoftwareVA.variables`, and a shell by ``eval
+"$(python -m tests.lab.software_va)"``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from bridges.backends import vaapi_display
 from bridges.backends.vaapi import VAAPIContext
 from bridges.native.libva import libva_drm
 from tests.helpers.require import require
+from tests.lab.software_va.build import DRIVER, PACKAGES, RENDER_NODE, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +44,6 @@ def _node() -> str:
 
 
 NODE = _node()
-_HERE = Path(__file__).parent
-_RENDER_NODE = "render_node.c"
-_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
-_PACKAGES = "apt install gcc libva-dev libdrm-dev libvpx-dev"
 
 
 @dataclass(frozen=True)
@@ -68,14 +67,11 @@ class SoftwareVA:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / "software_drv_video.so"
-        self._render_node = folder / "render_node.so"
-        driver = sorted(path for path in _HERE.glob("*.c") if path.name != _RENDER_NODE)
-        _compile(self.path, *driver, flags=("-fvisibility=hidden", "-pthread", "-lvpx", "-lm"))
-        _compile(self._render_node, _HERE / _RENDER_NODE, flags=("-ldl",))
+        self.path = folder / DRIVER
+        self._render_node = folder / RENDER_NODE
         ctypes.CDLL(str(self._render_node), mode=ctypes.RTLD_GLOBAL)
         self._library = ctypes.CDLL(str(self.path))
-        self._libva_drm = ctypes.CDLL(shutil.copy(_path_of(libva_drm()), folder / "libva-drm.so"))
+        self._libva_drm = _load_again(libva_drm())
         prototype = self._libva_drm.vaGetDisplayDRM
         prototype.restype, prototype.argtypes = ctypes.c_void_p, (ctypes.c_int,)
 
@@ -125,11 +121,10 @@ class SoftwareVA:
         )
 
 
-def _compile(target: Path, *sources: Path, flags: tuple[str, ...]) -> None:
-    """Build a shared library."""
-    command = ["gcc", *_FLAGS, "-I/usr/include/libdrm", "-shared", "-fPIC", "-o", target]
-    command += [*sources, "-ldrm", *flags]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+def _load_again(library: ctypes.CDLL) -> ctypes.CDLL:
+    """Load a library's file once more, as one of its own: a copy is not known to be the same."""
+    with tempfile.TemporaryDirectory(prefix="software_va_") as folder:
+        return ctypes.CDLL(shutil.copy(_path_of(library), folder))
 
 
 def _path_of(library: ctypes.CDLL) -> str:
@@ -142,24 +137,23 @@ def _path_of(library: ctypes.CDLL) -> str:
 
 
 @functools.cache
-def _build() -> SoftwareVA | str:
+def _find() -> SoftwareVA | str:
     """Return the driver, or why there is none."""
-    _build.folder = tempfile.TemporaryDirectory(prefix="software_va_")  # lives as long as tests do
     try:
-        driver = SoftwareVA(Path(_build.folder.name))
+        driver = SoftwareVA(build())
         driver.open().close()
     except FileNotFoundError as error:
-        return f"the software driver is built with gcc: {error}; try: {_PACKAGES}"
+        return f"the software driver is built with gcc: {error}; try: {PACKAGES}"
     except subprocess.CalledProcessError as error:
-        return f"gcc cannot build the software driver: {error.stderr}; try: {_PACKAGES}"
+        return f"gcc cannot build the software driver: {error.stderr}; try: {PACKAGES}"
     except (OSError, LookupError) as error:
         return f"libva does not load the software driver: {error}"
     return driver
 
 
 def software_va() -> SoftwareVA:
-    """Return the driver, built once; skip where it cannot be."""
-    found = _build()
+    """Return the driver, loaded once; skip where it cannot be."""
+    found = _find()
     require("vaapi", not isinstance(found, str), str(found))
     assert isinstance(found, SoftwareVA)
     return found
