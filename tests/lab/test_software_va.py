@@ -20,7 +20,7 @@ from tests.lab.vp9_streams import FRAMES, STREAMS, make
 FORMATS = ("nv12", "p010le", "yuv420p", "gray", "bgra", "bgr0", "rgba")
 ALIVE = ("surfaces", "images", "buffers", "configs", "contexts", "descriptors")
 DECODING = ("-hwaccel", "vaapi", "-hwaccel_device", "one", "-hwaccel_output_format", "vaapi")
-KEEPING_SIZES = ("-autoscale", "0")
+KEEPING_SIZES = ("-noautoscale",)
 
 
 @cache
@@ -278,7 +278,7 @@ def test_it_fails_when_told_to(option, message, folder):
 
 def test_a_failed_picture_is_the_only_one_lost(folder):
     path = make("8-bit", folder)
-    output = ("-vf", "hwdownload,format=nv12", "-vsync", "passthrough", "-f", "framemd5", "-")
+    output = ("-vf", "hwdownload,format=nv12", "-fps_mode", "passthrough", "-f", "framemd5", "-")
     command = (*DECODING, "-i", path, *output)
     wanted = frames_of(run_on_hardware(*command))
     found = subprocess.run(
