@@ -6,12 +6,14 @@ The formula is computed here once more, by NumPy, and held against the standards
 from __future__ import annotations
 
 import math
+import mmap
+import os
 
 import numpy as np
 import pytest
 
 from tests.helpers.process import open_files
-from tests.lab.software_va import software_va
+from tests.lab.software_va import NODE, software_va
 from tests.lab.va_client import LAYOUTS, Processor, Properties, Rectangle, Surface, VAError
 
 COEFFICIENTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
@@ -197,6 +199,26 @@ def test_every_format_becomes_every_other(processor, surface, source, target):
             processor.run(given, made, **colours(before, after))
             wanted = converted(samples, source, target, before, after)
             assert matches(made, planes_of(target, wanted, alpha)), (before, after)
+
+
+def test_a_matrix_can_be_told_by_its_number(processor, surface):
+    given, made, told = surface("NV12"), surface("BGRA"), surface("BGRA")
+    processor.run(given, told, **colours(("bt709", "reduced")))
+    explicit, bt709 = 13, Properties(matrix_coefficients=1)
+    processor.run(given, made, surface_color_standard=explicit, input_color_properties=bt709)
+    assert np.array_equal(made.read(), told.read())
+
+
+def test_surfaces_are_dma_bufs_on_a_drm_node(surface):
+    given = surface("P010")
+    exported = given.export()
+    fd = exported.objects[0].fd
+    kind = "/memfd:" if NODE == "/dev/null" else "/dmabuf:"
+    assert os.readlink(f"/proc/self/fd/{fd}").startswith(kind)
+    with mmap.mmap(fd, exported.objects[0].size) as memory:
+        start = exported.layers[1].offset[0]
+        assert memory[start : start + 36 * 2] == given.read()[1][0].tobytes()
+    os.close(fd)
 
 
 def test_what_is_not_said_is_bt601_of_reduced_range(processor, surface):

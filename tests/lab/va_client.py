@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridges.native.libva import GenericValue, Image, SurfaceAttribute, SurfaceAttributeType, libva
+from bridges.native.libva import (
+    EXPORT_READ_WRITE,
+    EXPORT_SEPARATE_LAYERS,
+    MEMORY_TYPE_DRM_PRIME_2,
+    DRMPRIMESurfaceDescriptor,
+    GenericValue,
+    Image,
+    SurfaceAttribute,
+    SurfaceAttributeType,
+    libva,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +120,14 @@ class Surface:
         """Return a copy of all samples."""
         with self.planes() as planes:
             return [plane.copy() for plane in planes]
+
+    def export(self) -> DRMPRIMESurfaceDescriptor:
+        """Return the surface's memory; its descriptors are the caller's."""
+        found = DRMPRIMESurfaceDescriptor()
+        flags = EXPORT_READ_WRITE | EXPORT_SEPARATE_LAYERS
+        wanted = (MEMORY_TYPE_DRM_PRIME_2, flags, c.byref(found))
+        _call("vaExportSurfaceHandle", self.display, self.number, *wanted)
+        return found
 
     def close(self) -> None:
         """Destroy the surface."""

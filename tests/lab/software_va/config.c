@@ -10,7 +10,7 @@ static const Offer offers[] = {
     { VAProfileH264ConstrainedBaseline, VAEntrypointEncSlice, &h264_encoding,
       { VA_FOURCC_NV12, VA_FOURCC_I420 } },
 };
-const unsigned offer_count = sizeof offers / sizeof *offers;
+static const unsigned offer_count = sizeof offers / sizeof *offers;
 
 bool offer_takes(const Offer *offer, uint32_t fourcc)
 {

@@ -171,7 +171,6 @@ VAStatus image_map(Image *image, void **data);
 VAStatus image_unmap(Image *image);
 
 /* config.c */
-extern const unsigned offer_count;
 bool offer_takes(const Offer *offer, uint32_t fourcc);
 
 /* colour.c: what the samples of a surface mean, and how they become those of another. */
