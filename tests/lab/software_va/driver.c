@@ -3,8 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-int software_va_surfaces, software_va_images, software_va_buffers, software_va_syncs;
+int software_va_surfaces, software_va_images, software_va_buffers, software_va_configs,
+    software_va_contexts, software_va_syncs;
 
 Driver *driver_of(VADriverContextP context)
 {
@@ -13,7 +15,8 @@ Driver *driver_of(VADriverContextP context)
 
 static void count(enum kind kind, int change)
 {
-    int *counters[] = { NULL, &software_va_surfaces, &software_va_images, &software_va_buffers };
+    int *counters[] = { NULL, &software_va_surfaces, &software_va_images, &software_va_buffers,
+                        &software_va_configs, &software_va_contexts };
     __atomic_add_fetch(counters[kind], change, __ATOMIC_RELAXED);
 }
 
@@ -61,49 +64,14 @@ void *take_slot(Driver *driver, unsigned id, enum kind kind)
 /* What is still there at the end stays there: the tests count it. */
 static VAStatus terminate(VADriverContextP context)
 {
-    pthread_mutex_destroy(&driver_of(context)->lock);
-    free(driver_of(context));
+    Driver *driver = driver_of(context);
+    if (driver->primary >= 0)
+        close(driver->primary);
+    pthread_mutex_destroy(&driver->lock);
+    free(driver);
     context->pDriverData = NULL;
+    report();
     return VA_STATUS_SUCCESS;
-}
-
-static VAStatus query_config_profiles(VADriverContextP context, VAProfile *list, int *count)
-{
-    *count = 0;
-    return VA_STATUS_SUCCESS;
-}
-
-static VAStatus query_config_entrypoints(VADriverContextP context, VAProfile profile,
-                                         VAEntrypoint *list, int *count)
-{
-    *count = 0;
-    return VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
-}
-
-static VAStatus get_config_attributes(VADriverContextP context, VAProfile profile,
-                                      VAEntrypoint entrypoint, VAConfigAttrib *list, int count)
-{
-    for (int i = 0; i < count; i++)
-        list[i].value = VA_ATTRIB_NOT_SUPPORTED;
-    return VA_STATUS_SUCCESS;
-}
-
-static VAStatus create_config(VADriverContextP context, VAProfile profile, VAEntrypoint entrypoint,
-                              VAConfigAttrib *list, int count, VAConfigID *id)
-{
-    return VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
-}
-
-static VAStatus destroy_config(VADriverContextP context, VAConfigID id)
-{
-    return VA_STATUS_ERROR_INVALID_CONFIG;
-}
-
-static VAStatus query_config_attributes(VADriverContextP context, VAConfigID id,
-                                        VAProfile *profile, VAEntrypoint *entrypoint,
-                                        VAConfigAttrib *list, int *count)
-{
-    return VA_STATUS_ERROR_INVALID_CONFIG;
 }
 
 static VAStatus unimplemented(void)
@@ -117,14 +85,6 @@ static VAStatus unimplemented(void)
 
 static void offer_nothing_else(struct VADriverVTable *table)
 {
-    NOT_OFFERED(table, vaCreateContext);
-    NOT_OFFERED(table, vaDestroyContext);
-    NOT_OFFERED(table, vaCreateBuffer);
-    NOT_OFFERED(table, vaBufferSetNumElements);
-    NOT_OFFERED(table, vaDestroyBuffer);
-    NOT_OFFERED(table, vaBeginPicture);
-    NOT_OFFERED(table, vaRenderPicture);
-    NOT_OFFERED(table, vaEndPicture);
     NOT_OFFERED(table, vaPutSurface);
     NOT_OFFERED(table, vaSetImagePalette);
     NOT_OFFERED(table, vaQuerySubpictureFormats);
@@ -140,35 +100,55 @@ static void offer_nothing_else(struct VADriverVTable *table)
     NOT_OFFERED(table, vaSetDisplayAttributes);
 }
 
-EXPORTED VAStatus __vaDriverInit_1_0(VADriverContextP context)
+bool fails_now(Failure *failure)
 {
-    Driver *driver = calloc(1, sizeof *driver);
-    const char *modifier = getenv("SOFTWARE_VA_MODIFIER");
-    if (!driver)
-        return VA_STATUS_ERROR_ALLOCATION_FAILED;
-    pthread_mutex_init(&driver->lock, NULL);
+    return __atomic_add_fetch(&failure->calls, 1, __ATOMIC_RELAXED) == failure->at;
+}
+
+static uint64_t read_number(const char *name)
+{
+    const char *value = getenv(name);
+    return value ? strtoull(value, NULL, 0) : 0;
+}
+
+static void read_options(Driver *driver)
+{
     driver->no_derive = getenv("SOFTWARE_VA_NO_DERIVE");
     driver->no_export = getenv("SOFTWARE_VA_NO_EXPORT");
     driver->shadow = getenv("SOFTWARE_VA_SHADOW");
     driver->read_only = getenv("SOFTWARE_VA_READ_ONLY");
-    driver->modifier = modifier ? strtoull(modifier, NULL, 0) : 0;
+    driver->modifier = read_number("SOFTWARE_VA_MODIFIER");
+    driver->surface_failure.at = read_number("SOFTWARE_VA_FAIL_SURFACE");
+    driver->export_failure.at = read_number("SOFTWARE_VA_FAIL_EXPORT");
+    driver->decode_failure.at = read_number("SOFTWARE_VA_FAIL_DECODE");
+}
+
+EXPORTED VAStatus __vaDriverInit_1_0(VADriverContextP context)
+{
+    const struct drm_state *display = context->drm_state;
+    Driver *driver = calloc(1, sizeof *driver);
+    if (!driver)
+        return VA_STATUS_ERROR_ALLOCATION_FAILED;
+    if (!open_primary_node(display ? display->fd : -1, &driver->primary)) {
+        free(driver);
+        return VA_STATUS_ERROR_OPERATION_FAILED;
+    }
+    pthread_mutex_init(&driver->lock, NULL);
+    read_options(driver);
     context->pDriverData = driver;
     context->version_major = VA_MAJOR_VERSION;
     context->version_minor = VA_MINOR_VERSION;
-    context->max_profiles = context->max_entrypoints = context->max_attributes = 1;
     context->max_image_formats = format_count;
     context->max_subpic_formats = context->max_display_attributes = 1;
-    context->str_vendor = "xtranscode software driver for tests (memfd)";
-    struct VADriverVTable *table = context->vtable;
-    table->vaTerminate = terminate;
-    table->vaQueryConfigProfiles = query_config_profiles;
-    table->vaQueryConfigEntrypoints = query_config_entrypoints;
-    table->vaGetConfigAttributes = get_config_attributes;
-    table->vaCreateConfig = create_config;
-    table->vaDestroyConfig = destroy_config;
-    table->vaQueryConfigAttributes = query_config_attributes;
-    offer_surfaces(table);
-    offer_images(table);
-    offer_nothing_else(table);
+    context->str_vendor = driver->primary < 0 ? "xtranscode software driver for tests (memfd)"
+                                              : "xtranscode software driver for tests (dma-buf)";
+    context->vtable->vaTerminate = terminate;
+    offer_configs(context);
+    offer_contexts(context->vtable);
+    offer_surfaces(context->vtable);
+    offer_images(context->vtable);
+    offer_buffers(context->vtable);
+    offer_processing(context);
+    offer_nothing_else(context->vtable);
     return VA_STATUS_SUCCESS;
 }

@@ -20,12 +20,12 @@ static void free_image(Driver *driver, Image *image)
     free(image);
 }
 
-/* Name an image and its buffer: two names for one object. */
+/* Name an image and its buffer, by which it is mapped. */
 static VAStatus add_image(Driver *driver, Image *image, VAImage *description)
 {
     VAImage *own = &image->description;
     own->image_id = add_slot(driver, IMAGE, image);
-    own->buf = own->image_id ? add_slot(driver, BUFFER, image) : 0;
+    own->buf = own->image_id ? buffer_of_image(driver, image) : 0;
     if (!own->buf) {
         if (own->image_id)
             take_slot(driver, own->image_id, IMAGE);
@@ -80,9 +80,7 @@ static VAStatus derive_image(VADriverContextP context, VASurfaceID surface, VAIm
     own->data_size = memory->object[0].size;
     memcpy(own->pitches, memory->pitch, sizeof own->pitches);
     memcpy(own->offsets, memory->offset, sizeof own->offsets);
-    pthread_mutex_lock(&driver->lock);
-    memory->users++;
-    pthread_mutex_unlock(&driver->lock);
+    memory_hold(driver, memory);
     image->memory = memory;
     return add_image(driver, image, description);
 }
@@ -93,29 +91,34 @@ static VAStatus destroy_image(VADriverContextP context, VAImageID id)
     Image *image = take_slot(driver, id, IMAGE);
     if (!image)
         return VA_STATUS_ERROR_INVALID_IMAGE;
-    take_slot(driver, image->description.buf, BUFFER);
+    free(take_slot(driver, image->description.buf, BUFFER));
     free_image(driver, image);
     return VA_STATUS_SUCCESS;
 }
 
-static VAStatus map_buffer(VADriverContextP context, VABufferID id, void **data)
+/* A shadow is copied here; memory that is mapped itself is the application's until it unmaps. */
+VAStatus image_map(Image *image, void **data)
 {
-    Image *image = find_slot(driver_of(context), id, BUFFER);
-    if (!image)
-        return VA_STATUS_ERROR_INVALID_BUFFER;
-    if (image->memory && image->data)
-        memcpy(image->data, image->memory->object[0].data, image->description.data_size);
-    *data = image->data ? image->data : image->memory->object[0].data;
+    Memory *memory = image->memory;
+    if (memory)
+        memory_begin(memory, WRITES);
+    if (memory && image->data) {
+        memcpy(image->data, memory->object[0].data, image->description.data_size);
+        memory_end(memory, WRITES);
+    }
+    *data = image->data ? image->data : memory->object[0].data;
     return VA_STATUS_SUCCESS;
 }
 
-static VAStatus unmap_buffer(VADriverContextP context, VABufferID id)
+VAStatus image_unmap(Image *image)
 {
-    Image *image = find_slot(driver_of(context), id, BUFFER);
-    if (!image)
-        return VA_STATUS_ERROR_INVALID_BUFFER;
-    if (image->memory && image->data)
-        memcpy(image->memory->object[0].data, image->data, image->description.data_size);
+    Memory *memory = image->memory;
+    if (memory && image->data) {
+        memory_begin(memory, WRITES);
+        memcpy(memory->object[0].data, image->data, image->description.data_size);
+    }
+    if (memory)
+        memory_end(memory, WRITES);
     return VA_STATUS_SUCCESS;
 }
 
@@ -147,9 +150,9 @@ static VAStatus copy(VADriverContextP context, VASurfaceID surface, VAImageID id
         || !fits(part.image_x, part.width, own->width)
         || !fits(part.image_y, part.height, own->height))
         return VA_STATUS_ERROR_INVALID_PARAMETER;
+    memory_begin(memory, into_surface ? WRITES : READS);
     for (unsigned plane = 0; plane < format->planes; plane++) {
-        uint8_t *there = memory->object[memory->index[plane]].data + memory->offset[plane]
-                         + (size_t)plane_rows(format, plane, part.surface_y) * memory->pitch[plane]
+        uint8_t *there = memory_row(memory, plane, plane_rows(format, plane, part.surface_y))
                          + row_bytes(format, plane, part.surface_x);
         uint8_t *here = image->data + own->offsets[plane]
                         + (size_t)plane_rows(format, plane, part.image_y) * own->pitches[plane]
@@ -161,6 +164,7 @@ static VAStatus copy(VADriverContextP context, VASurfaceID surface, VAImageID id
             here += own->pitches[plane];
         }
     }
+    memory_end(memory, into_surface ? WRITES : READS);
     return VA_STATUS_SUCCESS;
 }
 
@@ -186,8 +190,6 @@ void offer_images(struct VADriverVTable *table)
     table->vaCreateImage = create_image;
     table->vaDeriveImage = derive_image;
     table->vaDestroyImage = destroy_image;
-    table->vaMapBuffer = map_buffer;
-    table->vaUnmapBuffer = unmap_buffer;
     table->vaGetImage = get_image;
     table->vaPutImage = put_image;
 }

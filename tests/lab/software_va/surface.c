@@ -2,107 +2,25 @@
 #define _GNU_SOURCE
 #include "software_va.h"
 
-#include <drm_fourcc.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-#include <va/va_drmcommon.h>
-
-static void free_memory(Memory *memory)
-{
-    for (unsigned i = 0; i < memory->objects; i++) {
-        if (memory->object[i].data)
-            munmap(memory->object[i].data, memory->object[i].size);
-        if (memory->object[i].fd >= 0)
-            close(memory->object[i].fd);
-    }
-    free(memory);
-}
-
-void memory_release(Driver *driver, Memory *memory)
-{
-    pthread_mutex_lock(&driver->lock);
-    unsigned left = --memory->users;
-    pthread_mutex_unlock(&driver->lock);
-    if (!left)
-        free_memory(memory);
-}
-
-static bool open_object(Object *object, int fd, size_t size)
-{
-    void *data = fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    object->fd = fd;
-    object->size = size;
-    object->data = data == MAP_FAILED ? NULL : data;
-    return object->data;
-}
-
-static bool make_memory(Memory *memory)
-{
-    size_t size = lay_out(memory->format, memory->width, memory->height, memory->pitch,
-                          memory->offset);
-    int fd = memfd_create("software VA surface", MFD_CLOEXEC);
-    memory->objects = 1;
-    if (fd >= 0 && ftruncate(fd, size)) {
-        close(fd);
-        fd = -1;
-    }
-    return open_object(&memory->object[0], fd, size);
-}
-
-/* Planes come in one layer or in several, in any objects, but each within its own. */
-static VAStatus import_memory(Memory *memory, const VADRMPRIMESurfaceDescriptor *from)
-{
-    unsigned plane = 0;
-    if (from->num_objects < 1 || from->num_objects > MAX_OBJECTS || from->num_layers > 4)
-        return VA_STATUS_ERROR_INVALID_PARAMETER;
-    for (unsigned i = 0; i < from->num_objects; i++) {
-        if (from->objects[i].drm_format_modifier != DRM_FORMAT_MOD_LINEAR)
-            return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
-        memory->objects = i + 1;
-        int fd = fcntl(from->objects[i].fd, F_DUPFD_CLOEXEC, 0);
-        if (!open_object(&memory->object[i], fd, from->objects[i].size))
-            return VA_STATUS_ERROR_ALLOCATION_FAILED;
-    }
-    for (unsigned layer = 0; layer < from->num_layers; layer++)
-        for (unsigned i = 0; i < from->layers[layer].num_planes && i < 4; i++, plane++) {
-            uint32_t index = from->layers[layer].object_index[i];
-            uint32_t offset = from->layers[layer].offset[i], pitch = from->layers[layer].pitch[i];
-            if (plane >= memory->format->planes || index >= from->num_objects)
-                return VA_STATUS_ERROR_INVALID_PARAMETER;
-            unsigned bytes = row_bytes(memory->format, plane, memory->width);
-            uint64_t before = (uint64_t)pitch
-                              * (plane_rows(memory->format, plane, memory->height) - 1);
-            if (pitch < bytes || offset + before + bytes > memory->object[index].size)
-                return VA_STATUS_ERROR_INVALID_PARAMETER;
-            memory->index[plane] = index;
-            memory->offset[plane] = offset;
-            memory->pitch[plane] = pitch;
-        }
-    return plane == memory->format->planes ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_PARAMETER;
-}
 
 static VAStatus create_surface(Driver *driver, const Format *format, unsigned width,
                                unsigned height, const VADRMPRIMESurfaceDescriptor *from,
                                VASurfaceID *id)
 {
-    VAStatus status = VA_STATUS_ERROR_ALLOCATION_FAILED;
-    Memory *memory = calloc(1, sizeof *memory);
-    if (!memory)
-        return status;
-    *memory = (Memory){ .users = 1, .format = format, .width = width, .height = height };
-    if (from)
-        status = import_memory(memory, from);
-    else if (make_memory(memory))
-        status = VA_STATUS_SUCCESS;
-    if (status == VA_STATUS_SUCCESS && !(*id = add_slot(driver, SURFACE, memory)))
-        status = VA_STATUS_ERROR_MAX_NUM_EXCEEDED;
+    Memory *memory;
+    VAStatus status = memory_create(driver, format, width, height, from, &memory);
     if (status != VA_STATUS_SUCCESS)
-        free_memory(memory);
-    return status;
+        return status;
+    *id = add_slot(driver, SURFACE, memory);
+    if (!*id) {
+        memory_release(driver, memory);
+        return VA_STATUS_ERROR_MAX_NUM_EXCEEDED;
+    }
+    return VA_STATUS_SUCCESS;
 }
 
 static VAStatus destroy_surfaces(VADriverContextP context, VASurfaceID *ids, int count)
@@ -143,7 +61,7 @@ static VAStatus create_surfaces2(VADriverContextP context, unsigned rt_format, u
     }
     if (!format || format->rt_format != rt_format)
         return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
-    if (!width || !height || width > 16384 || height > 16384)
+    if (!width || !height || width > MAX_LENGTH || height > MAX_LENGTH)
         return VA_STATUS_ERROR_RESOLUTION_NOT_SUPPORTED;
     if (memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_VA
         && memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2)
@@ -179,19 +97,27 @@ static void set_integer(VASurfaceAttrib *attribute, VASurfaceAttribType type, ui
 static VAStatus query_surface_attributes(VADriverContextP context, VAConfigID config,
                                          VASurfaceAttrib *list, unsigned *count)
 {
-    unsigned needed = format_count + 4;
+    const Offer *offer = find_slot(driver_of(context), config, CONFIG);
+    if (!offer)
+        return VA_STATUS_ERROR_INVALID_CONFIG;
+    unsigned needed = 6;
+    for (unsigned i = 0; i < format_count; i++)
+        needed += offer_takes(offer, formats[i].image.fourcc);
     if (list && *count < needed)
         return VA_STATUS_ERROR_MAX_NUM_EXCEEDED;
     *count = needed;
     if (!list)
         return VA_STATUS_SUCCESS;
     for (unsigned i = 0; i < format_count; i++)
-        set_integer(list++, VASurfaceAttribPixelFormat, VA_SURFACE_ATTRIB_SETTABLE,
-                    formats[i].image.fourcc);
+        if (offer_takes(offer, formats[i].image.fourcc))
+            set_integer(list++, VASurfaceAttribPixelFormat, VA_SURFACE_ATTRIB_SETTABLE,
+                        formats[i].image.fourcc);
     set_integer(list++, VASurfaceAttribMemoryType, VA_SURFACE_ATTRIB_SETTABLE,
                 VA_SURFACE_ATTRIB_MEM_TYPE_VA | VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2);
-    set_integer(list++, VASurfaceAttribMaxWidth, 0, 16384);
-    set_integer(list++, VASurfaceAttribMaxHeight, 0, 16384);
+    set_integer(list++, VASurfaceAttribMinWidth, 0, 1);
+    set_integer(list++, VASurfaceAttribMinHeight, 0, 1);
+    set_integer(list++, VASurfaceAttribMaxWidth, 0, MAX_LENGTH);
+    set_integer(list++, VASurfaceAttribMaxHeight, 0, MAX_LENGTH);
     *list = (VASurfaceAttrib){ VASurfaceAttribExternalBufferDescriptor, VA_SURFACE_ATTRIB_SETTABLE,
                                { .type = VAGenericValueTypePointer } };
     return VA_STATUS_SUCCESS;
@@ -205,6 +131,11 @@ static VAStatus sync_surface(VADriverContextP context, VASurfaceID id)
     return VA_STATUS_SUCCESS;
 }
 
+static VAStatus sync_surface2(VADriverContextP context, VASurfaceID id, uint64_t timeout_ns)
+{
+    return sync_surface(context, id);
+}
+
 static VAStatus query_surface_status(VADriverContextP context, VASurfaceID id,
                                      VASurfaceStatus *status)
 {
@@ -213,7 +144,8 @@ static VAStatus query_surface_status(VADriverContextP context, VASurfaceID id,
                                                       : VA_STATUS_ERROR_INVALID_SURFACE;
 }
 
-/* The kernel holds the descriptor to the access asked for: the memfd is opened anew with it. */
+/* The kernel holds the descriptor to the access asked for: the memfd is opened anew with it. A
+ * dma-buf has no name to open it by, so there this fails. */
 static int open_read_only(int fd)
 {
     char path[32];
@@ -239,11 +171,14 @@ static void describe_layers(const Memory *memory, uint32_t flags, VADRMPRIMESurf
 static VAStatus export_surface_handle(VADriverContextP context, VASurfaceID id,
                                       uint32_t memory_type, uint32_t flags, void *descriptor)
 {
-    const Memory *memory = find_slot(driver_of(context), id, SURFACE);
+    Driver *driver = driver_of(context);
+    const Memory *memory = find_slot(driver, id, SURFACE);
     VADRMPRIMESurfaceDescriptor *to = descriptor;
-    bool writes = !driver_of(context)->read_only || (flags & VA_EXPORT_SURFACE_WRITE_ONLY);
-    if (driver_of(context)->no_export)
+    bool writes = !driver->read_only || (flags & VA_EXPORT_SURFACE_WRITE_ONLY);
+    if (driver->no_export)
         return VA_STATUS_ERROR_UNIMPLEMENTED;
+    if (fails_now(&driver->export_failure))
+        return VA_STATUS_ERROR_OPERATION_FAILED;
     if (!memory)
         return VA_STATUS_ERROR_INVALID_SURFACE;
     if (memory_type != VA_SURFACE_ATTRIB_MEM_TYPE_DRM_PRIME_2)
@@ -262,7 +197,7 @@ static VAStatus export_surface_handle(VADriverContextP context, VASurfaceID id,
         }
         to->objects[i].fd = fd;
         to->objects[i].size = memory->object[i].size;
-        to->objects[i].drm_format_modifier = driver_of(context)->modifier;
+        to->objects[i].drm_format_modifier = driver->modifier;
         to->num_objects = i + 1;
     }
     describe_layers(memory, flags, to);
@@ -276,6 +211,7 @@ void offer_surfaces(struct VADriverVTable *table)
     table->vaDestroySurfaces = destroy_surfaces;
     table->vaQuerySurfaceAttributes = query_surface_attributes;
     table->vaSyncSurface = sync_surface;
+    table->vaSyncSurface2 = sync_surface2;
     table->vaQuerySurfaceStatus = query_surface_status;
     table->vaExportSurfaceHandle = export_surface_handle;
 }
