@@ -10,8 +10,8 @@ __all__ = ["devices"]
 def devices(as_json: bool) -> None:
     """Show each backend with its devices, or why it is absent and the command that brings it.
 
-    The last line names the hardware decoders that PyAV was built with, whether or not this machine
-    has the hardware.
+    The last lines name the hardware decoders that PyAV was built with, whether or not this machine
+    has the hardware, and what builds one with VA-API.
     """
     from av.codec.hwaccel import hwdevices_available
     from rich.text import Text
@@ -35,4 +35,17 @@ def devices(as_json: bool) -> None:
         state = Text("yes", "green") if probe.available else Text("no", "yellow")
         table.add_row(probe.name, state, "\n".join(words))
     table.add_row("decoders", "", f"built into PyAV: {', '.join(decoders) or 'none'}")
+    if "vaapi" not in decoders:
+        table.add_row(
+            "", "", f"not built into it: vaapi, for Intel's and AMD's GPUs. {_commands()}"
+        )
     show(console(), table)
+
+
+def _commands() -> str:
+    from bridges.backends.vaapi_pyav import BUILD_COMMANDS
+
+    lines = ["To build it so:"]
+    for system, commands in BUILD_COMMANDS.items():
+        lines += [f"on {system}:", *(f"  {command}" for command in commands)]
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ from av.codec.codec import Codec, find_best_pix_fmt_of_list
 from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
 from bridges.frame import Matrix
 from transcode.errors import EncodeError
-from transcode.hardware import SURFACE_FORMATS, encodes_on
+from transcode.hardware import surface_formats
 
 __all__ = [
     "choose_pix_fmt",
@@ -34,9 +34,7 @@ def supported_formats(codec: Codec) -> tuple[str, ...]:
 
     Of an encoder on a device they are what frames there hold.
     """
-    if encodes_on(codec):
-        return SURFACE_FORMATS
-    return tuple(entry.name for entry in codec.video_formats or ())
+    return surface_formats(codec) or tuple(entry.name for entry in codec.video_formats or ())
 
 
 def choose_pix_fmt(codec: Codec, source: str, requested: str | None) -> str:

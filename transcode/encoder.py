@@ -19,6 +19,7 @@ from bridges.backends.ffmpeg_properties import (
     sample_aspect_ratio,
 )
 from bridges.backends.ffmpeg_scheduling import kept_scheduling
+from bridges.backends.vaapi_pyav import BUILD
 from bridges.formats import PIXEL_FORMATS
 from bridges.native.libavformat import set_stream_aspect_ratio
 from transcode.errors import EncodeError
@@ -83,7 +84,10 @@ def find_encoder(name: str, kind: str) -> Codec:
     try:
         codec = Codec(name, "w")
     except ValueError as error:
-        raise EncodeError(f"unknown {kind} encoder {name!r} in PyAV {av.__version__}") from error
+        how = f"; {BUILD}" if name.endswith("_vaapi") else ""
+        raise EncodeError(
+            f"unknown {kind} encoder {name!r} in PyAV {av.__version__}{how}"
+        ) from error
     if codec.type != kind:
         raise EncodeError(f"{name} encodes {codec.type}, not {kind}")
     return codec

@@ -18,20 +18,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POOL_FRAMES",
-    "SURFACE_FORMATS",
     "Hardware",
     "check_encoder",
     "choose_hardware",
     "encodes_on",
     "is_surface",
     "pix_fmt_of",
+    "surface_formats",
 ]
 
 _KINDS = ("vaapi",)
 """Kinds of devices, of those in `bridges.device`, that decode video."""
 
-SURFACE_FORMATS = ("nv12", "p010le")
-"""What the encoders of VA devices read."""
+_EIGHT_BITS = ("nv12",)
+_DEEP = ("nv12", "p010le")
+_SURFACES_OF = {"hevc": _DEEP, "av1": _DEEP, "vp9": _DEEP}
+"""What encoders of VA devices read, by codec; those of any other read 8 bits."""
 
 POOL_FRAMES = 24
 """Surfaces beyond those that a codec refers to. Between its stages a pipeline holds two times four,
@@ -86,7 +88,7 @@ def choose_hardware(device: str) -> Hardware | None:
     if name.kind not in _KINDS:
         return None
     from bridges.backends.vaapi import VAAPIContext
-    from bridges.backends.vaapi_ffmpeg import BUILD
+    from bridges.backends.vaapi_pyav import BUILD
 
     if name.kind not in hwdevices_available():
         raise DeviceNotFoundError(
@@ -110,6 +112,11 @@ def encodes_on(codec: Codec) -> str:
     """Return the kind of device whose frames alone an encoder takes; empty for any other."""
     names = [entry.name for entry in codec.video_formats or ()]
     return names[0] if len(names) == 1 and names[0] in _KINDS else ""
+
+
+def surface_formats(codec: Codec) -> tuple[str, ...]:
+    """Return how the samples of surfaces lie that an encoder on a device takes."""
+    return _SURFACES_OF.get(codec.canonical_name, _EIGHT_BITS) if encodes_on(codec) else ()
 
 
 def check_encoder(codec: Codec, hardware: Hardware | None) -> None:

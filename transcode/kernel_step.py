@@ -26,7 +26,7 @@ from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
 from bridges.kernels import Kernel
 from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
-from transcode.hardware import SURFACE_FORMATS, is_surface, pix_fmt_of
+from transcode.hardware import is_surface, pix_fmt_of, surface_formats
 from transcode.notices import Notices
 from transcode.surfaces import Surfaces
 from xma_plugins.builtin.kernel_filter import INTO_LUMA
@@ -74,10 +74,8 @@ class KernelStep:
     notices : Notices
         Told of conversions and assumptions.
     surfaces : Surfaces, optional
-        What shows the device frames that are VA surfaces.
-    into_surfaces : bool
-        Whether the encoder takes VA surfaces: the last kernel writes into such, where they can
-        hold its result.
+        What shows the device frames that are VA surfaces, and gives new ones: where the encoder
+        takes such, the last kernel writes into them.
 
     Attributes
     ----------
@@ -94,9 +92,8 @@ class KernelStep:
         pix_fmt: str | None,
         notices: Notices,
         surfaces: Surfaces | None = None,
-        into_surfaces: bool = False,
     ) -> None:
-        self._surfaces, self._into_surfaces = surfaces, into_surfaces
+        self._surfaces = surfaces
         self._calls, self._device = list(calls), device
         self._codec, self._pix_fmt, self._notices = codec, pix_fmt, notices
         self._form: FrameInfo | None = None
@@ -254,7 +251,6 @@ class KernelStep:
             pix_fmt=self._pix_fmt,
             notices=self._notices,
             surfaces=self._surfaces,
-            into_surfaces=self._into_surfaces,
         )
         made._rest = self._rest
         self._rest = made
@@ -263,10 +259,10 @@ class KernelStep:
     def _target(self, kernel: Kernel, made: FrameInfo) -> Into | None:
         """Return what gives surfaces for the last kernel's results; None where it takes none."""
         # What reads its last result would read a surface that an encoder has.
-        if not self._into_surfaces or kernel.takes_previous:
+        if self._surfaces is None or kernel.takes_previous:
             return None
-        assert self._surfaces is not None
-        return self._surfaces.write if made.format.name in SURFACE_FORMATS else None
+        fits = made.format.name in surface_formats(self._codec)
+        return self._surfaces.write if fits else None
 
     def _session(
         self,
@@ -349,7 +345,7 @@ class KernelStep:
         if self._surfaces is not None and self._surfaces.route:
             ends = self._surfaces.route.split(" > ")
         there = [] if kind.value == ends[-1] else [kind.value]
-        back = ends[::-1] if self._into_surfaces else ["CPU", "FFmpeg"]
+        back = ends[::-1] if surface_formats(self._codec) else ["CPU", "FFmpeg"]
         return " > ".join([*ends, *there, *(back if there else back[1:])])
 
     @property

@@ -12,7 +12,7 @@ from transcode.colour import matrix_name
 from transcode.encoder import find_encoder
 from transcode.filters import GraphStep, Step
 from transcode.fit import FitStep
-from transcode.hardware import Hardware, check_encoder, choose_hardware, encodes_on
+from transcode.hardware import Hardware, check_encoder, choose_hardware
 from transcode.job import AudioOptions, Job, Output, VerifyMode, VideoOptions
 from transcode.notices import Notices
 from transcode.pipeline import Pipeline
@@ -246,7 +246,6 @@ class _Run:
             pix_fmt=self._output.video.pix_fmt,
             notices=self._notices,
             surfaces=surfaces,
-            into_surfaces=bool(encodes_on(codec)),
         )
 
     def _close_when_idle(self, opened: Step | Device | Surfaces) -> None:

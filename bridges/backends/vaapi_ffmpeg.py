@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bridges.backends.vaapi_surface import PlaneLayout
 
 __all__ = [
-    "BUILD",
     "AVVAAPIDeviceContext",
     "FramesPool",
     "SurfacePool",
@@ -39,13 +38,6 @@ __all__ = [
     "surface_key",
     "surface_number",
 ]
-
-
-BUILD = (
-    "build PyAV against a system's FFmpeg 8 that has it: apt install gcc pkgconf python3-dev "
-    "libavdevice-dev libavfilter-dev libva-dev, then pip install --no-binary av 'av>=18.1,<19'"
-)
-"""What brings a PyAV whose FFmpeg has VA-API; the wheel's has not."""
 
 
 class AVVAAPIDeviceContext(c.Structure):

@@ -1,0 +1,223 @@
+"""The whole chain on a VA device, from the file to the encoded file: FFmpeg > VAAPI > DMA > kernel.
+
+Everything is real but the device: a PyAV whose FFmpeg has VA-API, libva, OpenCL and SYCL, and on
+`NODE` the software driver, whose surfaces are dma-bufs in the virtual machine and memfds elsewhere.
+Its encoder loses nothing, so that each sample can be compared with what software makes.
+``tests/lab/vaapi_root`` makes a root folder with such a PyAV, and says how to run this in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.codec.hwaccel import hwdevices_available
+
+from bridges.backends.vaapi_pyav import BUILD
+from tests.helpers.require import require
+from tests.lab.software_va import NODE, software_va
+from tests.lab.vp9_streams import STREAMS, make
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = "import sys; from cli.main import main; sys.exit(main())"
+GRAY = ("--filter", "rgb_to_grayscale")
+TILED = "0x100000000000002"  # I915_FORMAT_MOD_Y_TILED of drm_fourcc.h.
+
+
+@pytest.fixture(scope="module")
+def driver():
+    has_vaapi = "vaapi" in hwdevices_available()
+    require("av-vaapi", has_vaapi, f"the FFmpeg in this PyAV is built without VA-API; {BUILD}")
+    return software_va()
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory):
+    return tmp_path_factory.mktemp("streams")
+
+
+class Bench:
+    """Runs xtranscode in processes of their own, and looks at what they leave."""
+
+    def __init__(self, driver, folder):
+        self._driver, self._folder = driver, folder
+
+    def run(self, source, *options, name="out.nut", device=f"vaapi:{NODE}", **failures):
+        """Return the target, the exit status, and the last event."""
+        left, target = self._folder / "left", self._folder / name
+        left.unlink(missing_ok=True)
+        command = [sys.executable, "-c", RUN, "run", source, target, "-y", "--progress", "json"]
+        done = subprocess.run(
+            [*command, "--device", device, *options],
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT)}
+            | self._driver.variables(REPORT=str(left), **failures),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        if left.exists():
+            counts = dict(line.split() for line in left.read_text().splitlines())
+            del counts["syncs"]
+            assert set(counts.values()) == {"0"}, counts
+        return target, done.returncode, json.loads(done.stdout.splitlines()[-1])
+
+    def report(self, *arguments, **options):
+        """Return the target and the report of a run that has to succeed on the device."""
+        target, status, event = self.run(*arguments, **options)
+        assert status == 0, event
+        return target, event["report"]
+
+
+@pytest.fixture
+def bench(driver, tmp_path):
+    return Bench(driver, tmp_path)
+
+
+def samples(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray() for frame in container.decode(video=0)]
+
+
+def assert_same(first, second):
+    first, second = samples(first), samples(second)
+    assert len(first) == len(second) > 0
+    for mine, theirs in zip(first, second, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("options", [(), GRAY, ("--filter", "invert")], ids=" ".join)
+@pytest.mark.parametrize("name", ["8-bit", "10-bit", "hidden"])
+def test_an_encoder_in_software_gets_what_software_would_give_it(bench, streams, name, options):
+    source, pix_fmt = make(name, streams), STREAMS[name][0]
+    lossless = ("--codec", "rawvideo", "--pix-fmt", pix_fmt)
+    target, report = bench.report(source, *options, *lossless, NO_DERIVE="1")
+    expected, _ = bench.report(
+        source, "--vf", f"format={pix_fmt}", *options, *lossless, name="sw.nut", device="auto"
+    )
+    assert report["frames"] == STREAMS[name][1]
+    assert_same(target, expected)
+    if options:
+        assert report["route"].startswith("FFmpeg > VAAPI > DMA > CPU > OpenCL")
+        assert report["route"].endswith("zero-copy")
+        assert report["bytes_copied"] == 0
+
+
+@pytest.mark.parametrize("options", [(), GRAY], ids=" ".join)
+@pytest.mark.parametrize("name", ["8-bit", "hidden"])
+def test_an_encoder_of_the_device_gets_surfaces(bench, streams, name, options):
+    source = make(name, streams)
+    target, report = bench.report(
+        source, *options, "--codec", "h264_vaapi", name="out.mp4", NO_DERIVE="1"
+    )
+    lossless = ("--codec", "rawvideo", "--pix-fmt", "nv12")
+    expected, _ = bench.report(
+        source, "--vf", "format=nv12", *options, *lossless, name="sw.nut", device="auto"
+    )
+    assert report["bytes_copied"] == 0
+    assert report["output"]["pix_fmt"] == "nv12"
+    with av.open(str(target)) as container:
+        decoded = [frame.to_ndarray(format="nv12") for frame in container.decode(video=0)]
+    for mine, theirs in zip(decoded, samples(expected), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_what_a_kernel_makes_of_copies_is_the_same(bench, streams):
+    source = make("8-bit", streams)
+    in_place, _ = bench.report(source, *GRAY, "--codec", "h264_vaapi", name="in_place.mp4")
+    tiled, report = bench.report(
+        source, *GRAY, "--codec", "h264_vaapi", name="tiled.mp4", MODIFIER=TILED
+    )
+    assert_same(in_place, tiled)
+    assert report["bytes_copied"] > 0
+    assert report["route"].endswith("with copies")
+    assert any("0x0100000000000002" in notice for notice in report["notices"])
+
+
+def test_sizes_and_formats_change_on_the_device(bench, streams):
+    source = make("10-bit", streams)
+    target, report = bench.report(
+        source, "--size", "160x-2", "--codec", "h264_vaapi", name="out.mp4"
+    )
+    assert report["bytes_copied"] == 0
+    assert (report["output"]["width"], report["output"]["height"]) == (160, 88)
+    assert any("p010le > nv12" in notice for notice in report["notices"])
+    assert len(samples(target)) == STREAMS["10-bit"][1]
+
+
+@pytest.mark.parametrize("codec", ["h264_vaapi", "libx264"])
+@pytest.mark.parametrize("options", [(), GRAY], ids=" ".join)
+def test_the_size_changes_in_the_middle(bench, streams, options, codec):
+    source = make("resized", streams)
+    target, report = bench.report(source, *options, "--codec", codec, name="out.mp4")
+    assert len(samples(target)) == report["frames"] == STREAMS["resized"][1]
+    assert any("frames change" in notice for notice in report["notices"])
+
+
+def test_odd_sizes_are_cropped_on_the_device(bench, streams):
+    source = make("8-bit-odd", streams)
+    target, report = bench.report(source, "--codec", "h264_vaapi", name="out.mp4")
+    assert (report["output"]["width"], report["output"]["height"]) == (34, 16)
+    assert any("35x17 > 34x16" in notice for notice in report["notices"])
+    with av.open(str(source)) as container:
+        whole = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+    for mine, theirs in zip(samples(target), whole, strict=True):
+        np.testing.assert_array_equal(mine[:16], theirs[:16, :34])
+
+
+@pytest.mark.parametrize("failure", ["FAIL_EXPORT", "FAIL_SURFACE", "FAIL_DECODE"], ids=str.lower)
+def test_a_driver_that_fails_is_an_error_and_leaves_nothing(bench, streams, failure):
+    source = make("8-bit", streams)
+    target, status, event = bench.run(
+        source, *GRAY, "--codec", "h264_vaapi", name="out.mp4", NO_DERIVE="1", **{failure: "4"}
+    )
+    assert status == 1
+    assert event["type"] == "error"
+    assert len(event["message"]) < 500
+    assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] in ([], ["left"])
+
+
+def test_what_the_device_does_not_decode_is_told_and_decoded_in_software_if_asked(bench, streams):
+    source = streams / "h264.mkv"
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(5):
+            array = np.full((72, 64), 40 * number, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(array, "yuv420p")))
+        out.mux(stream.encode())
+    _, status, event = bench.run(source)
+    assert status == 1
+    assert "cannot decode h264" in event["message"]
+    assert "--software-fallback" in event["message"]
+    target, report = bench.report(
+        source, "--software-fallback", "--codec", "h264_vaapi", name="out.mp4"
+    )
+    assert any(notice.startswith("decoded in software") for notice in report["notices"])
+    assert report["bytes_copied"] == 5 * 64 * 72  # Into the encoder's surfaces.
+    assert_same(target, source)
+
+
+def test_ten_thousand_frames_leave_nothing(driver, streams):
+    source = make("8-bit", streams)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lab.map_surfaces", source, NODE, "10000"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | driver.variables(NO_DERIVE="1"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = json.loads(done.stdout)
+    assert after == before
