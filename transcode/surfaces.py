@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Surfaces"]
 
+_HOST = CPUContext()
 _KEPT_MAPPINGS = 256
 """Of planes; more than a decoder and an encoder have surfaces between them."""
 
@@ -74,9 +75,9 @@ class Surfaces(Closable):
 
     @property
     def copies(self) -> bool:
-        """Whether a surface reaches whoever reads and writes it as a copy."""
+        """Whether surfaces reach whoever reads and writes them as copies."""
         hops = [hop for mapper in self._mappers.values() for hop in mapper.audit.hops]
-        return bool(self._uploaded) or any(hop.edge.copies for hop in hops)
+        return any(hop.edge.copies for hop in hops)
 
     @property
     def route(self) -> str:
@@ -94,6 +95,7 @@ class Surfaces(Closable):
         NoRouteError
             No edges lead from surfaces to the device.
         """
+        self._reference(frame)
         picture = self._picture(frame, AccessMode.READ)
         # The surface goes back to the decoder once it was read, and its tags go on.
         tags = VideoFrame()
@@ -116,9 +118,13 @@ class Surfaces(Closable):
             chroma of no colour.
         """
         frame = self._new(info)
+        access = AccessMode.WRITE
         if written is not None:
             self._fill(frame, timeless(info), written)
-        picture = self._picture(frame, AccessMode.WRITE)
+            if self.copies:
+                # What is written back is the whole picture.
+                access = AccessMode.READ_WRITE
+        picture = self._picture(frame, access)
         picture.owner = frame
         return picture
 
@@ -127,7 +133,7 @@ class Surfaces(Closable):
         info = frame_info(picture)
         frame = self._new(info)
         source = FFmpegContext().wrap(picture)
-        with self._map(frame, AccessMode.WRITE, None) as target:
+        with self._map(frame, AccessMode.WRITE, _HOST) as target:
             for mine, theirs in zip(target.tensors, source.tensors, strict=True):
                 np.copyto(mine.handle("array"), np.asarray(theirs))
                 self._uploaded += mine.info.nbytes
@@ -152,19 +158,23 @@ class Surfaces(Closable):
         reference: int = self._ffmpeg.handle("ffmpeg.device_context")
         return reference
 
-    def _map(self, frame: VideoFrame, access: AccessMode, target: Context | None) -> Frame:
-        self._reference(frame)
+    def _map(self, frame: VideoFrame, access: AccessMode, target: Context) -> Frame:
         assert self._ffmpeg is not None
-        context = target or CPUContext()
         source = self._ffmpeg.wrap(frame)
-        mapper = self._mappers.get(context.memory_type)
+        return self._mapper(source, target).map(source, access)
+
+    def _mapper(self, source: Frame, target: Context) -> MemoryMapper:
+        assert self._ffmpeg is not None
+        mapper = self._mappers.get(target.memory_type)
         if mapper is None:
-            between = contexts_between(self._ffmpeg, context)
+            between = contexts_between(self._ffmpeg, target)
             if not self._is_linear(source, between[0]):
                 between = between[:1]
-            mapper = create_mapper([self._ffmpeg, *between, context], cache=_KEPT_MAPPINGS)
-            self._mappers[context.memory_type] = mapper
-        return mapper.map(source, access)
+            contexts = [self._ffmpeg, *between, target]
+            mapper = self._mappers[target.memory_type] = create_mapper(
+                contexts, cache=_KEPT_MAPPINGS
+            )
+        return mapper
 
     def _is_linear(self, frame: Frame, display: Context) -> bool:
         """Whether the host and other devices can read a surface's memory as it lies."""
@@ -185,7 +195,7 @@ class Surfaces(Closable):
         device = self._device
         assert device is not None
         in_place = device.driver.shares_host_memory
-        mapped = self._map(frame, access, None if in_place else device.driver.context)
+        mapped = self._map(frame, access, _HOST if in_place else device.driver.context)
         buffers: list[BufferObject] = []
 
         def end() -> None:
@@ -216,7 +226,7 @@ class Surfaces(Closable):
         key = form, surface_number(frame)
         if key in self._constant:
             return
-        with self._map(frame, AccessMode.WRITE, None) as target:
+        with self._map(frame, AccessMode.READ_WRITE, _HOST) as target:
             for index, tensor in enumerate(target.tensors):
                 if index not in written:
                     plane = constant_plane(form.format, index, tensor.info)

@@ -318,9 +318,7 @@ class _Run:
             route, zero_copy = "FFmpeg > FFmpeg", True
         else:
             return ""
-        if self._fit is not None:
-            zero_copy = zero_copy and not self._fit.bytes_copied
-            zero_copy = zero_copy and not any(surfaces.copies for surfaces in self._surfaces)
+        zero_copy = zero_copy and not (self._fit is not None and self._bytes_copied())
         return f"{route}   {'zero-copy' if zero_copy else 'with copies'}"
 
     def _bytes_copied(self) -> int:

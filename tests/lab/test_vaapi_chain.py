@@ -97,12 +97,10 @@ def assert_same(first, second):
 @pytest.mark.parametrize("options", [(), GRAY, ("--filter", "invert")], ids=" ".join)
 @pytest.mark.parametrize("name", ["8-bit", "10-bit", "hidden"])
 def test_an_encoder_in_software_gets_what_software_would_give_it(bench, streams, name, options):
-    source, pix_fmt = make(name, streams), STREAMS[name][0]
-    lossless = ("--codec", "rawvideo", "--pix-fmt", pix_fmt)
+    source = make(name, streams)
+    lossless = ("--codec", "ffv1", "--pix-fmt", "yuv420p10le" if "10" in name else "yuv420p")
     target, report = bench.report(source, *options, *lossless, NO_DERIVE="1")
-    expected, _ = bench.report(
-        source, "--vf", f"format={pix_fmt}", *options, *lossless, name="sw.nut", device="auto"
-    )
+    expected, _ = bench.report(source, *options, *lossless, name="sw.nut", device="auto")
     assert report["frames"] == STREAMS[name][1]
     assert_same(target, expected)
     if options:
@@ -118,16 +116,11 @@ def test_an_encoder_of_the_device_gets_surfaces(bench, streams, name, options):
     target, report = bench.report(
         source, *options, "--codec", "h264_vaapi", name="out.mp4", NO_DERIVE="1"
     )
-    lossless = ("--codec", "rawvideo", "--pix-fmt", "nv12")
-    expected, _ = bench.report(
-        source, "--vf", "format=nv12", *options, *lossless, name="sw.nut", device="auto"
-    )
+    lossless = ("--codec", "ffv1", "--pix-fmt", "yuv420p")
+    expected, _ = bench.report(source, *options, *lossless, name="sw.nut", device="auto")
     assert report["bytes_copied"] == 0
     assert report["output"]["pix_fmt"] == "nv12"
-    with av.open(str(target)) as container:
-        decoded = [frame.to_ndarray(format="nv12") for frame in container.decode(video=0)]
-    for mine, theirs in zip(decoded, samples(expected), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    assert_same(target, expected)
 
 
 def test_what_a_kernel_makes_of_copies_is_the_same(bench, streams):
@@ -168,16 +161,16 @@ def test_odd_sizes_are_cropped_on_the_device(bench, streams):
     assert (report["output"]["width"], report["output"]["height"]) == (34, 16)
     assert any("35x17 > 34x16" in notice for notice in report["notices"])
     with av.open(str(source)) as container:
-        whole = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+        whole = [np.asarray(frame.planes[0]) for frame in container.decode(video=0)]
     for mine, theirs in zip(samples(target), whole, strict=True):
-        np.testing.assert_array_equal(mine[:16], theirs[:16, :34])
+        np.testing.assert_array_equal(mine[:16], theirs.reshape(17, -1)[:16, :34])
 
 
 @pytest.mark.parametrize("failure", ["FAIL_EXPORT", "FAIL_SURFACE", "FAIL_DECODE"], ids=str.lower)
 def test_a_driver_that_fails_is_an_error_and_leaves_nothing(bench, streams, failure):
     source = make("8-bit", streams)
     target, status, event = bench.run(
-        source, *GRAY, "--codec", "h264_vaapi", name="out.mp4", NO_DERIVE="1", **{failure: "4"}
+        source, *GRAY, "--codec", "h264_vaapi", name="out.mp4", NO_DERIVE="1", **{failure: "9"}
     )
     assert status == 1
     assert event["type"] == "error"
