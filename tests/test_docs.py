@@ -20,6 +20,7 @@ from bridges import Frame
 from bridges.backends.cpu import CPUContext
 from bridges.backends.opencl import OpenCLContext, probe
 from bridges.kernels import check, get, load, names
+from bridges.routes import declared_edges
 from tests.bridges.picture import frame_info
 from tests.helpers.require import require
 from tests.xma_plugins import noop
@@ -216,3 +217,12 @@ def _opencl():
     pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
     found = probe()
     require("opencl", found.available, f"{found.reason}; try: {found.remedy}")
+
+
+def test_hardware_s_edges_are_those_there_are():
+    devices = {"CUDA", "DMA", "USM", "VAAPI", "XRT"}
+    there = {f"{each.source} > {each.target}" for each in declared_edges()}
+    there = {each for each in there if devices & set(each.split(" > "))}
+    there |= {"FFmpeg > CPU", "OpenCL > OpenVINO"}
+    table = re.findall(r"^\| (\w+ > \w+) \|", (ROOT / "docs/hardware.md").read_text(), re.MULTILINE)
+    assert sorted(table) == sorted(there)

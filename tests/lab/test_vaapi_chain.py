@@ -200,6 +200,28 @@ def test_what_the_device_does_not_decode_is_told_and_decoded_in_software_if_aske
     assert_same(target, source)
 
 
+@pytest.mark.parametrize(
+    ("memory", "route"),
+    [("SYCL", "DMA > CPU > SYCL"), ("OpenCL", "DMA > OpenCL"), ("CPU", "DMA > CPU")],
+)
+def test_the_sample_takes_the_same_chain(driver, streams, tmp_path, memory, route):
+    source, made = make("8-bit", streams), []
+    for node, expected in ((NODE, f"FFmpeg > VAAPI > {route}"), ("", "FFmpeg > CPU")):
+        made.append(tmp_path / f"{len(made)}.gray")
+        done = subprocess.run(
+            [sys.executable, "samples/rgb_to_grayscale.py", source, made[-1], memory, node],
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | driver.variables(NO_DERIVE="1"),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert done.stdout.startswith(f"{STREAMS['8-bit'][1]} pictures by {expected}"), done
+        assert done.stdout.endswith("zero-copy\n")
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
 def test_ten_thousand_frames_leave_nothing(driver, streams):
     source = make("8-bit", streams)
     done = subprocess.run(
