@@ -73,7 +73,8 @@ def open_input(
     Raises
     ------
     SourceError
-        The input is missing, a folder, empty, or nothing that libav can demux.
+        The input is missing, a folder, empty, or nothing that libav can demux; or it holds nothing
+        that the hardware could decode, and software is not to.
     """
     status = _status(path)
     if path == "-":
@@ -88,6 +89,14 @@ def open_input(
         return interruptibly(lambda: _open(url, options, hwaccel))
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{_shown(path)}: {_reason(path, status, error)}") from error
+    except RuntimeError as error:
+        if hwaccel is None:
+            raise
+        # PyAV's answer where no stream is of a codec that such hardware decodes.
+        raise SourceError(
+            f"{_shown(path)}: holds no video that FFmpeg decodes on such a device; say "
+            "--software-fallback to decode it in software"
+        ) from error
 
 
 def _open(url: str, options: Mapping[str, str] | None, hwaccel: HWAccel | None) -> InputContainer:

@@ -208,6 +208,7 @@ _JOB: dict[str, Callable[[str], object]] = {
     "start": parse_time,
     "duration": parse_time,
     "device": _device,
+    "software_fallback": _flag,
     "verify": _text,
     "damaged": _text,
     "overwrite": _flag,

@@ -131,8 +131,7 @@ class Source:
         return chosen
 
     def _configure_decoder(self, threads: int) -> None:
-        if self._hardware is not None:
-            self._check_hardware(self._hardware)
+        if self._hardware is not None and self._is_decoded_on(self._hardware):
             self.video.codec_context.options = {"extra_hw_frames": str(POOL_FRAMES)}
         self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
         self.video.thread_count = threads
@@ -140,14 +139,16 @@ class Source:
         self.rate = self.video.average_rate or self.video.guessed_rate
         self.sample_aspect_ratio = self.video.sample_aspect_ratio
 
-    def _check_hardware(self, hardware: Hardware) -> None:
-        """Refuse a codec that FFmpeg decodes on no device of this kind."""
+    def _is_decoded_on(self, hardware: Hardware) -> bool:
+        """Whether FFmpeg decodes the codec on such a device; refuse it where nothing else may."""
         if self.video.codec_context.is_hwaccel:
-            return
+            return True
         why = f"FFmpeg decodes {self.video.codec_context.name} on no {hardware.kind} device"
         if not self._fallback:
             raise SourceError(f"{self.path}: {why}; say --software-fallback")
         self._notices.add(f"decoded in software: {why}")
+        self._hardware = None  # It has no part in what follows.
+        return False
 
     def _place(self, start: Fraction | None, duration: Fraction | None) -> None:
         """Fix which times are kept, and by how much they are shifted."""
@@ -416,7 +417,7 @@ class Source:
             if not self._past_key_frame and not packet.is_keyframe:
                 self.damage.count += 1  # A capture may begin between two key frames.
                 return
-            if self._hardware is not None and not self.frames_decoded:
+            if self._hardware is not None and not self._fallback and not self.frames_decoded:
                 raise SourceError(self._cannot_decode(self._hardware, error)) from error
             what = f"a packet{_place(packet)} cannot be decoded"
             self.damage.found(what, error, at_all=self.frames_decoded > 0)

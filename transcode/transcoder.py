@@ -60,7 +60,8 @@ def run(
         Called in this thread with each `transcode.progress.Event`. What it raises ends the run.
     **options
         Fields of `Job` and `Output`: ``filters``, ``vf``, ``start``, ``duration``, ``device``,
-        ``verify``, ``damaged``, ``overwrite``, ``format``, ``video``, ``audio``.
+        ``software_fallback``, ``verify``, ``damaged``, ``overwrite``, ``format``, ``video``,
+        ``audio``.
 
     Raises
     ------

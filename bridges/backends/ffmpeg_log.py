@@ -37,10 +37,14 @@ def captured_log() -> Iterator[CapturedLog]:
     # The level and the callback belong to the process: one block at a time.
     with _lock, _uncaptured.kept_out():
         av.logging.set_level(av.logging.ERROR)
+        # What is said again, of the next attempt, is news in its block.
+        skips = av.logging.get_skip_repeated()
+        av.logging.set_skip_repeated(False)
         try:
             with av.logging.Capture(local=True) as entries:
                 yield CapturedLog(entries)
         finally:
+            av.logging.set_skip_repeated(skips)
             if _warnings_shown:
                 show_warnings()
             else:
@@ -69,10 +73,10 @@ class _Uncaptured:
 
     @contextlib.contextmanager
     def kept_out(self) -> Iterator[None]:
-        with self._changed:
-            self._is_closed = True
-            self._changed.wait_for(lambda: not self._inside)
         try:
+            with self._changed:
+                self._is_closed = True
+                self._changed.wait_for(lambda: not self._inside)
             yield
         finally:
             with self._changed:

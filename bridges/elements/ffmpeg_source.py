@@ -56,7 +56,7 @@ class FFmpegSource(Source):
         """Open the file, and a decoder for the stream."""
         number = self.parameters["stream"]
         with self._errors("open"):
-            self._container = av.open(self._location, hwaccel=self._accelerator())
+            self._container = self._opened()
             streams = self._container.streams.video
             if number >= len(streams):
                 raise MediaError(
@@ -65,12 +65,25 @@ class FFmpegSource(Source):
                 )
             context = streams[number].codec_context
             if self.parameters["hardware"] and not context.is_hwaccel:
-                raise MediaError(
-                    f"{self._location}: FFmpeg decodes {context.name} in software only; leave "
-                    "hardware out"
-                )
+                raise self._no_hardware(context.name)
             streams[number].thread_type = "AUTO"
             self._frames = self._container.decode(streams[number])
+
+    def _opened(self) -> Any:
+        accelerator = self._accelerator()
+        try:
+            return av.open(self._location, hwaccel=accelerator)
+        except RuntimeError as error:
+            if accelerator is None:
+                raise
+            # PyAV's answer where no stream is of a codec that such hardware decodes.
+            raise self._no_hardware("its video") from error
+
+    def _no_hardware(self, what: str) -> MediaError:
+        return MediaError(
+            f"{self._location}: FFmpeg does not decode {what} by {self.parameters['hardware']}; "
+            "leave hardware out"
+        )
 
     def _accelerator(self) -> HWAccel | None:
         hardware, node = self.parameters["hardware"], self.parameters["node"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 
 import av
 import numpy as np
 import pytest
+from av.codec.hwaccel import hwdevices_available
 
 from bridges import Frame, FrameInfo, MemoryType
 from bridges.backends.cpu import CPUContext
@@ -15,6 +17,7 @@ from bridges.backends.ffmpeg import FFmpegContext
 from bridges.chain import run_chain
 from bridges.element import ElementDescription, Sink, Source, Transform, TransformInplace
 from bridges.element_table import create_element
+from bridges.elements import ffmpeg_source
 from bridges.errors import ElementError, FormatError, MediaError, NoRouteError
 from bridges.formats import pixel_format
 from bridges.frame import AudioFrame
@@ -126,6 +129,30 @@ class TestFFmpegSource:
         with pytest.raises(MediaError, match="video stream 1 was asked for, and there are 1"):
             other.open()
         other.close()
+
+    @pytest.mark.parametrize("hardware", sorted({"cuda", "vaapi"} & {*hwdevices_available()}))
+    def test_what_no_hardware_decodes(self, clip, hardware):
+        source = create_element("ffmpeg_source", location=str(clip[0]), hardware=hardware)
+        with pytest.raises(MediaError, match=f"not decode its video by {hardware}; leave hardw"):
+            source.open()
+        assert source.read() is None
+        source.close()
+        gc.collect()  # PyAV gives nobody the container that it refuses, and does not close it.
+        assert str(clip[0]) not in open_files()
+
+    def test_hardware_that_pyav_has_not(self, clip, monkeypatch):
+        monkeypatch.setattr(ffmpeg_source, "hwdevices_available", lambda: ["drm"])
+        source = create_element("ffmpeg_source", location=str(clip[0]), hardware="vaapi")
+        with pytest.raises(MediaError, match="the FFmpeg in this PyAV is built without vaapi"):
+            source.open()
+        source.close()
+        with pytest.raises(ElementError, match="hardware"):
+            create_element("ffmpeg_source", location=str(clip[0]), hardware="qsv")
+
+    def test_no_hardware_is_software(self, clip):
+        with create_element("ffmpeg_source", location=str(clip[0]), hardware="") as source:
+            source.open()
+            assert source.read().tensors[0].context.hardware == ""
 
     def test_what_cannot_be_decoded(self, tmp_path):
         path = tmp_path / "clip.mkv"

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from av.codec import hwaccel
 
 from bridges.backends.probe import probe_all
+from bridges.backends.vaapi_pyav import BUILD_COMMANDS
 
 
 def test_shows_a_real_file(invoke, sample):
@@ -83,6 +85,17 @@ def test_devices_says_what_is_there_and_what_is_not(invoke):
         if not probe.available:
             assert f"to bring it: {probe.remedy}" in result.stdout
     assert "built into PyAV: " in result.stdout
+
+
+def test_devices_tells_how_to_build_a_pyav_with_vaapi(invoke, monkeypatch):
+    commands = [each for system in BUILD_COMMANDS.values() for each in system]
+    for built in (["cuda"], ["cuda", "vaapi"]):
+        monkeypatch.setattr(hwaccel, "hwdevices_available", lambda built=built: built)
+        lines = [line.strip() for line in invoke("devices").stdout.splitlines()]
+        assert f"decoders            built into PyAV: {', '.join(built)}" in lines
+        assert [line for line in lines if line in commands] == commands * ("vaapi" not in built)
+        last = json.loads(invoke("devices", "--json").stdout.splitlines()[-1])
+        assert last == {"type": "decoders", "built": built}
 
 
 def test_devices_as_json(invoke):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from av.codec.hwaccel import hwdevices_available
 
 from tests.cli.conftest import COMMAND, call, environment
 from transcode import probe
@@ -49,6 +50,20 @@ def test_a_missing_source_is_one_line(tmp_path):
     done = call("run", "nosuch.mp4", "out.mp4", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "xtranscode: nosuch.mp4: no such file\n"
+
+
+@pytest.mark.parametrize(
+    "options", [("--device", "vaapi"), ("--codec", "h264_vaapi")], ids=" ".join
+)
+def test_a_pyav_without_vaapi_is_one_line(tmp_path, clips, options):
+    if "vaapi" in hwdevices_available():
+        pytest.skip("this PyAV has VA-API")
+    done = call("run", clips.path("h264"), "out.mp4", *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("xtranscode: ")
+    assert done.stderr.endswith("xtranscode devices prints the commands\n")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_input_is_never_the_output(tmp_path, clips):

@@ -17,6 +17,7 @@ def test_defaults_are_those_of_a_job(invoke, jobs):
     assert (job.source, output.path, output.format) == ("in.mp4", "out.mp4", None)
     assert (output.video.codec, output.audio) == ("libx264", AudioOptions())
     assert (job.device, job.verify, job.damaged) == ("auto", "fast", "fail")
+    assert not job.software_fallback
     assert (job.filters, job.vf, job.overwrite) == ((), None, False)
 
 
@@ -28,6 +29,7 @@ def test_every_option_reaches_the_job(invoke, jobs):
         *("-o", "tune=film", "-o", "x265-params=a=1:b=2", "--size", "1280x-2", "--fps", "29.97"),
         *("--start", "1:30", "--duration", "0.5", "--audio", "aac:128k", "--format", "matroska"),
         *("--device", "OpenCL:0:1", "--verify", "full", "--damaged", "keep"),
+        "--software-fallback",
     )
     assert result.exit_code == 0, result.output
     (job,) = jobs
@@ -36,6 +38,7 @@ def test_every_option_reaches_the_job(invoke, jobs):
     assert job.filters == ("invert(amount=0.5)", "rgb_to_grayscale")
     assert (job.vf, job.start, job.duration) == ("hflip", Fraction(90), Fraction(1, 2))
     assert (job.device, job.verify, job.damaged) == ("opencl:0:1", "full", "keep")
+    assert job.software_fallback
     assert (output.path, output.format) == ("-", "matroska")
     assert output.audio == AudioOptions(codec="aac", bit_rate=128_000)
     assert (video.codec, video.preset, video.profile) == ("libx265", "fast", "main")
@@ -43,6 +46,17 @@ def test_every_option_reaches_the_job(invoke, jobs):
     assert (video.pix_fmt, video.size) == ("yuv420p", (1280, -2))
     assert video.fps == Fraction(30000, 1001)
     assert video.options == {"tune": "film", "x265-params": "a=1:b=2"}
+
+
+def test_a_vaapi_device_keeps_the_case_of_its_node(invoke, jobs):
+    assert invoke("run", "in.mp4", "out.mp4", "--device", "VAAPI:/dev/dri/A9").exit_code == 0
+    assert jobs[0].device == "vaapi:/dev/dri/A9"
+
+
+def test_help_tells_what_a_vaapi_device_does(invoke):
+    said = " ".join(invoke("run", "--help").stdout.split())
+    assert "vaapi[:node] decodes, scales and encodes too" in said
+    assert "--software-fallback Decode in software what a vaapi device cannot." in said
 
 
 def test_shows_source_device_route_notice_and_result(invoke, jobs):

@@ -39,6 +39,7 @@ jobs:
     start: 1:30
     duration: 0:01:30.250
     device: OpenCL:0
+    software_fallback: on
     verify: full
     damaged: keep
     overwrite: yes
@@ -71,6 +72,7 @@ JOB = Job(
     start=Fraction(90),
     duration=Fraction(361, 4),
     device="opencl:0",
+    software_fallback=True,
     verify="full",
     damaged="keep",
     overwrite=True,
