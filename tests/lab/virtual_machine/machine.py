@@ -27,6 +27,11 @@ _BUSYBOX = Path("/bin/busybox")
 _QEMU = "qemu-system-x86_64"
 _MARK = "xtranscode.guest"
 """A word on the kernel's command line, by which a process knows that it is in the guest."""
+_KERNEL_OPTIONS = (
+    "console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check "
+    # Without what only takes time. What QEMU translated serves again at the same address alone.
+    "nokaslr norandmaps mitigations=off init_on_alloc=0 cryptomgr.notests"
+)
 _CONSOLE_CHARACTERS = 4000
 
 
@@ -112,10 +117,11 @@ class Guest:
         outputs = {"stdout": stdout, "stderr": stderr}
         if os.path.sameopenfile(stdout, stderr):
             del outputs["stderr"]  # Over one channel, the order of what is written is kept.
-        with tempfile.NamedTemporaryFile(prefix="guest_") as initrd, Channels(outputs) as channels:
+        with tempfile.TemporaryFile() as initrd, Channels(outputs) as channels:
             initrd.write(self._initrd(command))
             initrd.flush()
-            with _started([*self._qemu(initrd.name), *channels.options()], channels) as process:
+            line = [*self._qemu(f"/proc/self/fd/{initrd.fileno()}"), *channels.options()]
+            with _started(line, channels, initrd.fileno()) as process:
                 try:
                     channels.follow(process.kill, deadline)
                 except TimeoutError:
@@ -146,15 +152,17 @@ class Guest:
         return "".join(f"{name}={shlex.quote(value)}\n" for name, value in job.items())
 
     def _script(self, command: Sequence[str]) -> str:
+        """Return what the guest's shell does: it becomes the command."""
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         words = shlex.join(["env", "-i", *variables, *command])
-        return f"cd {shlex.quote(str(Path.cwd()))} && exec {words}\n"
+        folder = shlex.quote(str(Path.cwd()))
+        return f"exec >/run/stdout 2>/run/stderr && cd {folder} && exec {words}\n"
 
     def _qemu(self, initrd: str) -> list[str]:
         """Return QEMU's command line without the channels; it does not outlive this process."""
-        words = f"console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable {_MARK}"
+        words = f"{_MARK} {_KERNEL_OPTIONS}"
         line = ["setpriv", "--pdeathsig=KILL", _QEMU, "-nodefaults", "-no-reboot"]
-        line += ["-display", "none", "-machine", "q35", "-cpu", "max"]
+        line += ["-display", "none", "-machine", "pc", "-cpu", "max"]
         line += ["-accel", "tcg,thread=multi,tb-size=512"]
         line += ["-smp", str(self.cpus), "-m", str(self.memory_mib)]
         line += ["-kernel", str(kernel().image), "-initrd", initrd, "-append", words]
@@ -178,14 +186,14 @@ def _project(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _started(line: list[str], channels: Channels) -> Iterator[subprocess.Popen[bytes]]:
+def _started(line: list[str], channels: Channels, initrd: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start QEMU, whose complaints come with the console's; end it with the block."""
     process = subprocess.Popen(
         line,
         stdin=subprocess.DEVNULL,
         stdout=channels.console_end,
         stderr=channels.console_end,
-        pass_fds=channels.ends,
+        pass_fds=(*channels.ends, initrd),
     )
     channels.close_ends()
     try:
