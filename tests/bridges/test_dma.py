@@ -353,6 +353,16 @@ class TestMapped:
             with pytest.raises(ValueError, match="read-only"):
                 mapped.handle("array")[0, 0] = 1
 
+    def test_mapped_from_the_first_byte_on(self, memfds):
+        """Some drivers map a dma-buf from there, whatever they are asked for."""
+        tensor = memfds.wrap(Memfd().allocate(9000), BYTES, offset=8200, take=True)
+        with create_mapper([memfds, CPUContext()]).map(tensor, READ) as mapped:
+            address = mapped.handle("data") - 8200
+            with open("/proc/self/maps") as maps:
+                (line,) = [each for each in maps if each.startswith(f"{address:x}-")]
+        assert int(line.split()[2], 16) == 0
+        tensor.close()
+
     def test_a_view_outlives_everything(self, context, to_cpu):
         tensor = context.allocate(BYTES)
         mapped = to_cpu.map(tensor, BOTH)

@@ -28,7 +28,7 @@ def needed():
 
 def guest(*arguments, **options):
     """Run a command in the guest, as a shell would."""
-    options = {"capture_output": True, "timeout": 60} | options
+    options = {"capture_output": True, "timeout": 100} | options
     return subprocess.run([GUEST, *map(str, arguments)], **options)
 
 
@@ -104,7 +104,7 @@ def test_much_output_in_order(tmp_path):
     (tmp_path / "block").write_bytes(block)
     script = "echo first; echo second >&2; cat block; echo third; echo fourth >&2"
     command = [GUEST, "sh", "-c", script]
-    found = subprocess.check_output(command, cwd=tmp_path, stderr=subprocess.STDOUT, timeout=60)
+    found = subprocess.check_output(command, cwd=tmp_path, stderr=subprocess.STDOUT, timeout=100)
     assert found == b"first\nsecond\n" + block + b"third\nfourth\n"
 
 
@@ -157,8 +157,14 @@ class TestEnd:
             b"guest: no qemu-system-x86_64; try: apt install qemu-system-x86\n",
         )
 
-    def test_no_command(self):
-        assert guest().returncode == 2
+    @pytest.mark.parametrize("arguments", [[], ["-e", "A", "true"], ["--root", "/none", "true"]])
+    def test_what_is_asked_wrongly(self, arguments):
+        assert guest(*arguments).returncode == 2
+
+    def test_what_qemu_complains_about(self):
+        done = guest("--memory", 1 << 40, "true")
+        assert done.returncode == 125
+        assert b"qemu-system-x86_64: " in done.stderr
 
 
 def children(pid):
