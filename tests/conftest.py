@@ -1,6 +1,7 @@
 """What every test can use."""
 
 import gc
+import sys
 import threading
 import time
 from pathlib import Path
@@ -37,6 +38,14 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what lay behind the file descriptors of DMA memory, lest a memfd pass for a dma-buf."""
+    if "bridges.backends.dma" in sys.modules:
+        from bridges.backends.dma import DMAContext
+
+        terminalreporter.write_line(f"DMA memory: {DMAContext().name}")
 
 
 @pytest.fixture(scope="session")

@@ -163,15 +163,14 @@ def samples(tensor: DMATensor, access: AccessMode) -> npt.NDArray[Any]:
     check_linear(tensor.modifier, "mapped to the host")
     info = tensor.info
     check_samples(_HOLDER, info)
-    start = tensor.offset % mmap.ALLOCATIONGRANULARITY
+    # From its first byte on: the kernel's drm_gem_shmem_fault ignores where a mapping starts.
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if access & AccessMode.WRITE else 0)
     try:
         memory = _Mapping(
             tensor.descriptor.fd,
-            start + info.span,
+            tensor.offset + info.span,
             mmap.MAP_SHARED,
             protection,
-            offset=tensor.offset - start,
         )
     except (OSError, ValueError) as error:
         raise DeviceError(
@@ -180,7 +179,7 @@ def samples(tensor: DMATensor, access: AccessMode) -> npt.NDArray[Any]:
         ) from error
     if tensor.keep is not None:
         memory.keep = tensor.keep
-    return array_over(memory, info, start)
+    return array_over(memory, info, tensor.offset)
 
 
 Hook = Callable[[], None]
@@ -330,7 +329,7 @@ def create(selector: str = "") -> DMAContext:
     Parameters
     ----------
     selector : str
-        Where new memory comes from: ``"udmabuf"``, ``"memfd"``, the name of a heap in
+        Where new memory comes from: ``"udmabuf"``, ``"vgem"``, ``"memfd"``, the name of a heap in
         ``/dev/dma_heap`` such as ``"system"``, or empty for the best there is; or the node of the
         DRM device that shares the memory, such as ``"/dev/dri/renderD128"``.
 
@@ -360,6 +359,6 @@ def probe() -> Probe:
     found = allocators()
     names = tuple(str(allocator) for allocator in found)
     if not found[0].is_dma_buf:
-        reason = "no /dev/udmabuf and no /dev/dma_heap that can be opened; memfds stand in"
+        reason = "no /dev/udmabuf, /dev/dma_heap or vgem that can be opened; memfds stand in"
         return Probe("dma", False, reason, BACKENDS[MemoryType.DMA][1], devices=names)
     return Probe("dma", True, f"Linux {os.uname().release}", devices=names)

@@ -1,4 +1,4 @@
-"""Where new DMA memory comes from: udmabuf, the kernel's dma-heaps, or a memfd in their place."""
+"""Where new DMA memory comes from: udmabuf, dma-heaps, vgem, or a memfd in their place."""
 
 import fcntl
 import mmap
@@ -6,12 +6,19 @@ import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from bridges.native.drm import dma_heap_alloc, udmabuf_create
+from bridges.native.drm import dma_heap_alloc, dumb_buffer, udmabuf_create
 
-__all__ = ["Allocator", "Heap", "Memfd", "UDMABuf", "allocators"]
+__all__ = ["VGEM", "Allocator", "Heap", "Memfd", "UDMABuf", "allocators"]
 
 _UDMABUF = Path("/dev/udmabuf")
 _HEAPS = Path("/dev/dma_heap")
+_VGEM = Path("/sys/devices/platform/vgem/drm")
+"""The nodes of the kernel's module vgem, in sysfs: so no GPU's node is opened to find them."""
+_NODES = Path("/dev/dri")
+
+
+def _whole_pages(nbytes: int) -> int:
+    return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 class Allocator(ABC):
@@ -52,7 +59,7 @@ class Memfd(Allocator):
         """Return a new memfd; see `Allocator.allocate`."""
         fd = os.memfd_create("xtranscode", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.ftruncate(fd, -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE)
+            os.ftruncate(fd, _whole_pages(nbytes))
             # Nobody can cut it off under a mapping, and udmabuf asks for this seal.
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         except BaseException:
@@ -106,6 +113,32 @@ class Heap(Allocator):
             os.close(node)
 
 
+class VGEM(Allocator):
+    """dma-bufs of the kernel's module vgem: a DRM device without hardware, over the host's memory.
+
+    Parameters
+    ----------
+    node : Path
+        Its card in ``/dev/dri``.
+    """
+
+    name = "vgem"
+
+    def __init__(self, node: Path) -> None:
+        self._node = node
+
+    def __str__(self) -> str:
+        return f"dma-buf of {self._node} (vgem)"
+
+    def allocate(self, nbytes: int) -> int:
+        """Return a new dma-buf; see `Allocator.allocate`."""
+        node = os.open(self._node, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return dumb_buffer(node, _whole_pages(nbytes))
+        finally:
+            os.close(node)  # It forgets the buffer, which lives by its descriptor.
+
+
 def allocators() -> tuple[Allocator, ...]:
     """Return what can be opened here, the best first; a memfd is always there, and the last."""
     found: list[Allocator] = []
@@ -115,4 +148,6 @@ def allocators() -> tuple[Allocator, ...]:
         # The system's heap before those of contiguous or protected memory.
         names = sorted((path.name for path in _HEAPS.iterdir()), key=lambda n: (n != "system", n))
         found += [Heap(name) for name in names if os.access(_HEAPS / name, os.R_OK)]
+    cards = [_NODES / path.name for path in sorted(_VGEM.glob("card*"))]
+    found += [VGEM(node) for node in cards if os.access(node, os.R_OK | os.W_OK)]
     return (*found, Memfd())

@@ -1,10 +1,11 @@
-"""The kernel's interface to shared buffers: dma-buf, udmabuf, dma-heap, and DRM's layout codes.
+"""The kernel's interface to shared buffers: dma-buf, udmabuf, dma-heap, DRM's nodes and codes.
 
 Numbers of requests are built as ``_IOC`` of ``asm-generic/ioctl.h`` does, for x86, ARM and RISC-V.
 """
 
 import errno
 import fcntl
+import mmap
 import os
 import struct
 
@@ -15,12 +16,15 @@ __all__ = [
     "DMA_BUF_SYNC_START",
     "DMA_BUF_SYNC_WRITE",
     "DMA_HEAP_IOCTL_ALLOC",
+    "DRM_IOCTL_MODE_CREATE_DUMB",
+    "DRM_IOCTL_PRIME_HANDLE_TO_FD",
     "MODIFIER_INVALID",
     "MODIFIER_LINEAR",
     "UDMABUF_CREATE",
     "UDMABUF_FLAGS_CLOEXEC",
     "dma_buf_sync",
     "dma_heap_alloc",
+    "dumb_buffer",
     "fourcc",
     "fourcc_name",
     "is_dma_buf",
@@ -51,6 +55,11 @@ UDMABUF_FLAGS_CLOEXEC = 1
 
 DMA_HEAP_IOCTL_ALLOC = _ioc(_READ | _WRITE, "H", 0, 24)
 """``DMA_HEAP_IOCTL_ALLOC`` of ``linux/dma-heap.h``, with a ``struct dma_heap_allocation_data``."""
+
+DRM_IOCTL_MODE_CREATE_DUMB = _ioc(_READ | _WRITE, "d", 0xB2, 32)
+"""``DRM_IOCTL_MODE_CREATE_DUMB`` of ``drm/drm.h``, with a ``struct drm_mode_create_dumb``."""
+DRM_IOCTL_PRIME_HANDLE_TO_FD = _ioc(_READ | _WRITE, "d", 0x2D, 12)
+"""``DRM_IOCTL_PRIME_HANDLE_TO_FD`` of ``drm/drm.h``, with a ``struct drm_prime_handle``."""
 
 MODIFIER_LINEAR = 0
 """``DRM_FORMAT_MOD_LINEAR`` of ``drm/drm_fourcc.h``: rows one after the other."""
@@ -136,6 +145,33 @@ def dma_heap_alloc(node: int, nbytes: int) -> int:
     request = bytearray(struct.pack("=QIIQ", nbytes, 0, os.O_RDWR | os.O_CLOEXEC, 0))
     fcntl.ioctl(node, DMA_HEAP_IOCTL_ALLOC, request, True)
     fd: int = struct.unpack_from("=I", request, 8)[0]
+    return fd
+
+
+def dumb_buffer(node: int, nbytes: int) -> int:
+    """Return a new dma-buf of a DRM device's memory for the processor, as a new file descriptor.
+
+    Parameters
+    ----------
+    node : int
+        A file ``/dev/dri/card*``, opened: render nodes do not make such buffers.
+    nbytes : int
+        A multiple of the page size.
+
+    Raises
+    ------
+    OSError
+        The driver makes none, or there is too little memory.
+    """
+    rows = nbytes // mmap.PAGESIZE
+    # Height, width, bits per pixel, flags; the kernel adds the handle, the pitch and the size.
+    made = bytearray(struct.pack("=IIIIIIQ", rows, mmap.PAGESIZE, 8, 0, 0, 0, 0))
+    fcntl.ioctl(node, DRM_IOCTL_MODE_CREATE_DUMB, made, True)
+    handle = struct.unpack_from("=I", made, 16)[0]
+    # DRM_RDWR and DRM_CLOEXEC are the flags of open.
+    exported = bytearray(struct.pack("=IIi", handle, os.O_RDWR | os.O_CLOEXEC, -1))
+    fcntl.ioctl(node, DRM_IOCTL_PRIME_HANDLE_TO_FD, exported, True)
+    fd: int = struct.unpack_from("=i", exported, 8)[0]
     return fd
 
 

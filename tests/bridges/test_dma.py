@@ -58,6 +58,8 @@ class TestKernelInterface:
         assert drm.DMA_BUF_IOCTL_SYNC == 0x40086200
         assert drm.UDMABUF_CREATE == 0x40187542
         assert drm.DMA_HEAP_IOCTL_ALLOC == 0xC0184800
+        assert drm.DRM_IOCTL_MODE_CREATE_DUMB == 0xC02064B2
+        assert drm.DRM_IOCTL_PRIME_HANDLE_TO_FD == 0xC00C642D
 
     def test_fourcc(self):
         assert drm.fourcc("NV12") == 0x3231564E
@@ -184,7 +186,7 @@ class TestAllocate:
 
     def test_real_dma_bufs(self):
         found = allocators()[0]
-        require("dma", found.is_dma_buf, "no /dev/udmabuf and no /dev/dma_heap")
+        require("dma", found.is_dma_buf, "no /dev/udmabuf, /dev/dma_heap or vgem")
         with DMAContext(found).allocate(BYTES) as tensor:
             assert drm.is_dma_buf(tensor.handle("dma_fd"))
             drm.dma_buf_sync(tensor.handle("dma_fd"), drm.DMA_BUF_SYNC_WRITE)
@@ -196,11 +198,14 @@ class TestAllocators:
 
     @pytest.fixture
     def nodes(self, monkeypatch, tmp_path):
-        (tmp_path / "heap").mkdir()
-        for name in ("udmabuf", "heap/reserved", "heap/system"):
+        for folder in ("heap", "vgem/card1", "vgem/renderD128", "dri"):
+            (tmp_path / folder).mkdir(parents=True)
+        for name in ("udmabuf", "heap/reserved", "heap/system", "dri/card0", "dri/card1"):
             (tmp_path / name).touch()
         monkeypatch.setattr(dma_allocator, "_UDMABUF", tmp_path / "udmabuf")
         monkeypatch.setattr(dma_allocator, "_HEAPS", tmp_path / "heap")
+        monkeypatch.setattr(dma_allocator, "_VGEM", tmp_path / "vgem")
+        monkeypatch.setattr(dma_allocator, "_NODES", tmp_path / "dri")
 
     @pytest.fixture
     def requests(self, monkeypatch, nodes):
@@ -218,6 +223,14 @@ class TestAllocators:
                 seen.append((nbytes, flags, heap_flags))
                 struct.pack_into("=I", argument, 8, os.memfd_create("heap"))
                 return 0
+            if request == drm.DRM_IOCTL_MODE_CREATE_DUMB:
+                seen.append((os.readlink(f"/proc/self/fd/{fd}")[-5:], *argument[:16]))
+                struct.pack_into("=I", argument, 16, 77)
+                return 0
+            if request == drm.DRM_IOCTL_PRIME_HANDLE_TO_FD:
+                seen.append(struct.unpack("=IIi", argument))
+                struct.pack_into("=i", argument, 8, os.memfd_create("vgem"))
+                return 0
             return real(fd, request, argument, *mutable)
 
         monkeypatch.setattr(drm.fcntl, "ioctl", ioctl)
@@ -225,7 +238,7 @@ class TestAllocators:
 
     def test_order(self, nodes):
         names = [allocator.name for allocator in allocators()]
-        assert names == ["udmabuf", "system", "reserved", "memfd"]
+        assert names == ["udmabuf", "system", "reserved", "vgem", "memfd"]
 
     def test_udmabuf(self, requests):
         with dma.create("udmabuf").allocate(BYTES):
@@ -235,13 +248,18 @@ class TestAllocators:
         with dma.create("system").allocate(BYTES):
             assert requests == [(BYTES.span, os.O_RDWR | os.O_CLOEXEC, 0)]
 
-    @pytest.mark.parametrize("name", ["udmabuf", "system"])
+    def test_vgem(self, requests):
+        with dma.create("vgem").allocate(BYTES):
+            sides = struct.pack("=4I", 1, mmap.PAGESIZE, 8, 0)
+            assert requests == [("card1", *sides), (77, os.O_RDWR | os.O_CLOEXEC, -1)]
+
+    @pytest.mark.parametrize("name", ["udmabuf", "system", "vgem"])
     def test_the_kernel_refuses(self, monkeypatch, nodes, name):
         def ioctl(*arguments):
             raise OSError(errno.EINVAL, "no")
 
         monkeypatch.setattr(drm.fcntl, "ioctl", ioctl)
-        with pytest.raises(DeviceError, match=f"cannot allocate 15 bytes of dma-buf of .*{name}"):
+        with pytest.raises(DeviceError, match=f"cannot allocate 15 bytes of dma-buf .*{name}"):
             dma.create(name).allocate(BYTES)
 
 
@@ -334,6 +352,16 @@ class TestMapped:
             assert [mode for (start, end), mode in ranges if start <= address < end] == ["r--s"]
             with pytest.raises(ValueError, match="read-only"):
                 mapped.handle("array")[0, 0] = 1
+
+    def test_mapped_from_the_first_byte_on(self, memfds):
+        """Some drivers map a dma-buf from there, whatever they are asked for."""
+        tensor = memfds.wrap(Memfd().allocate(9000), BYTES, offset=8200, take=True)
+        with create_mapper([memfds, CPUContext()]).map(tensor, READ) as mapped:
+            address = mapped.handle("data") - 8200
+            with open("/proc/self/maps") as maps:
+                (line,) = [each for each in maps if each.startswith(f"{address:x}-")]
+        assert int(line.split()[2], 16) == 0
+        tensor.close()
 
     def test_a_view_outlives_everything(self, context, to_cpu):
         tensor = context.allocate(BYTES)

@@ -18,6 +18,7 @@ from bridges.errors import DeviceError, FormatError, NoRouteError
 from bridges.mapper import MapperChain
 from bridges.native import libopencl
 from bridges.routes import EDGES, find_route
+from tests.bridges.memories.dma import mapped_bytes
 
 # Intel's compiler tells how well it did.
 pytestmark = pytest.mark.filterwarnings("ignore:Non-empty compiler output")
@@ -66,7 +67,7 @@ def numbered(context, offset):
     with context.allocate(TensorInfo((9000,), np.dtype("u1"))) as whole:
         fd = os.dup(whole.handle("dma_fd"))
     data = (np.arange(9000) % 251).astype("u1")
-    os.pwrite(fd, data.tobytes(), 0)
+    mapped_bytes(fd)[:9000] = data.tobytes()
     return context.wrap(fd, LAYOUT, offset=offset, take=True), data
 
 
@@ -79,7 +80,7 @@ class TestShared:
         expected = data.copy()
         plane = np.ndarray((6, 50), "u1", expected, offset, (70, 1))
         plane[...] = 255 - plane
-        assert os.pread(tensor.handle("dma_fd"), 9000, 0) == expected.tobytes()
+        assert mapped_bytes(tensor.handle("dma_fd"))[:9000] == expected.tobytes()
         tensor.close()
 
     def test_begins_and_ends_the_cpus_access(self, context, opencl, monkeypatch):
@@ -102,7 +103,7 @@ class TestShared:
                 invert(opencl, mapped)
             again.close()
         assert (mapper.statistics.hits, mapper.statistics.misses) == (3, 1)
-        assert os.pread(tensor.handle("dma_fd"), 9000, 0) == data.tobytes()
+        assert mapped_bytes(tensor.handle("dma_fd"))[:9000] == data.tobytes()
         mapper.close()
         tensor.close()
 
@@ -200,8 +201,8 @@ class TestExported:
         mapper = create_mapper([opencl, context])
         with mapper.map(tensor, BOTH) as mapped:
             fd = mapped.handle("dma_fd")
-            assert os.pread(fd, LAYOUT.span, 0) == before.tobytes()
-            os.pwrite(fd, b"\xff" * 50, 70)
+            assert mapped_bytes(fd)[: LAYOUT.span] == before.tobytes()
+            mapped_bytes(fd)[70:120] = b"\xff" * 50
         after = np.empty_like(before)
         cl.enqueue_copy(opencl.queue, after, tensor.native)
         before[70:120] = 255

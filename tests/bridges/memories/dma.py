@@ -22,13 +22,18 @@ _GAP = 192
 """Bytes before each plane, so that planes start anywhere in a page."""
 
 
+def mapped_bytes(fd):
+    """Return all memory behind a descriptor; as a file, a dma-buf is neither read nor written."""
+    return mmap.mmap(fd, os.lseek(fd, 0, os.SEEK_END))
+
+
 class Opened:
     """A plane's memory, mapped by its file descriptor alone."""
 
     def __init__(self, tensor):
         self.fd = tensor.handle("dma_fd")
         offset = tensor.handle("offset")
-        self.memory = mmap.mmap(self.fd, os.lseek(self.fd, 0, os.SEEK_END))
+        self.memory = mapped_bytes(self.fd)
         info = tensor.info
         self.array = np.ndarray(info.shape, info.dtype, self.memory, offset, info.strides)
         self.is_dma_buf = "dmabuf" in os.readlink(f"/proc/self/fd/{self.fd}")

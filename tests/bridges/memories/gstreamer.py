@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 import numpy as np
 
 from bridges import Frame, MemoryType
+from bridges.backends import dma_allocator
 from bridges.backends.gstreamer import GStreamerContext, probe
 from bridges.backends.gstreamer_buffer import held_planes
 from bridges.backends.gstreamer_caps import namespaces
@@ -34,8 +34,7 @@ class _GStreamer(Memory):
         offsets = [sum(sizes[:index]) for index in range(len(sizes))]
         gst, video, allocators = namespaces()
         if context.memory == "dmabuf":
-            fd = os.memfd_create("gstreamer")
-            os.ftruncate(fd, sum(sizes))
+            fd = dma_allocator.allocators()[0].allocate(sum(sizes))
             memory = allocators.DmaBufAllocator.alloc(
                 allocators.DmaBufAllocator.new(), fd, sum(sizes)
             )
