@@ -1,17 +1,24 @@
 """Opening an input, and libav's errors in words: the one seam to libav's demuxers."""
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import av
-from av.codec.hwaccel import HWAccel
-from av.container import InputContainer
 
 from transcode.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from av.codec.hwaccel import HWAccel
+    from av.container import InputContainer
+
+    from transcode.hardware import Hardware
 
 __all__ = ["error_text", "interruptibly", "open_input"]
 
@@ -55,7 +62,11 @@ def error_text(path: str, error: BaseException) -> str:
 
 
 def open_input(
-    path: str, *, options: Mapping[str, str] | None = None, hwaccel: HWAccel | None = None
+    path: str,
+    *,
+    options: Mapping[str, str] | None = None,
+    hardware: Hardware | None = None,
+    software_fallback: bool = False,
 ) -> InputContainer:
     """Open a file, a URL that libav knows, or standard input (``"-"``) for reading.
 
@@ -67,8 +78,10 @@ def open_input(
         What to open.
     options : mapping of str to str, optional
         Options of the demuxer.
-    hwaccel : av.codec.hwaccel.HWAccel, optional
-        What decodes in hardware.
+    hardware : Hardware, optional
+        What decodes.
+    software_fallback : bool
+        Whether software decodes what the hardware cannot.
 
     Raises
     ------
@@ -83,14 +96,20 @@ def open_input(
         url = f"file:{path}"
     else:
         url = path
+
+    def work() -> InputContainer:
+        if hardware is None:
+            return _open(url, options, None)
+        with hardware.current:
+            return _open(url, options, hardware.accelerator(fallback=software_fallback))
+
+    is_file = status is not None and stat.S_ISREG(status.st_mode)
     try:
-        if status is not None and stat.S_ISREG(status.st_mode):
-            return _open(url, options, hwaccel)
-        return interruptibly(lambda: _open(url, options, hwaccel))
+        return work() if is_file else interruptibly(work)
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{_shown(path)}: {_reason(path, status, error)}") from error
     except RuntimeError as error:
-        if hwaccel is None:
+        if hardware is None:
             raise
         # PyAV's answer where no stream is of a codec that such hardware decodes.
         raise SourceError(
@@ -99,10 +118,12 @@ def open_input(
         ) from error
 
 
-def _open(url: str, options: Mapping[str, str] | None, hwaccel: HWAccel | None) -> InputContainer:
+def _open(
+    url: str, options: Mapping[str, str] | None, accelerator: HWAccel | None
+) -> InputContainer:
     # Tags in another encoding than UTF-8 are no reason to refuse a file.
     return av.open(
-        url, "r", options=dict(options or {}), metadata_errors="replace", hwaccel=hwaccel
+        url, "r", options=dict(options or {}), metadata_errors="replace", hwaccel=accelerator
     )
 
 

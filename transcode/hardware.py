@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from av.codec.hwaccel import HWAccel, hwdevices_available
 
 from bridges.backends.ffmpeg_hardware import software_name
+from bridges.backends.probe import open_context
+from bridges.backends.vaapi_pyav import BUILD
 from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
+from bridges.tensor import MemoryType
 from transcode.errors import JobError
 
 if TYPE_CHECKING:
     from av.codec.codec import Codec
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from bridges.backends.cuda import CUDAContext
 
 __all__ = [
     "POOL_FRAMES",
@@ -27,8 +34,10 @@ __all__ = [
     "surface_formats",
 ]
 
-_KINDS = ("vaapi",)
+_KINDS = ("vaapi", "cuda")
 """Kinds of devices, of those in `bridges.device`, that decode video."""
+
+_NAMES = {"vaapi": f"VA-API; {BUILD}", "cuda": "CUDA; install av from PyPI"}
 
 _EIGHT_BITS = ("nv12",)
 _DEEP = ("nv12", "p010le")
@@ -47,33 +56,68 @@ class Hardware:
     Attributes
     ----------
     kind : str
-        What FFmpeg calls it, and its frames' pixel format: ``"vaapi"``.
+        What FFmpeg calls it, and its frames' pixel format: ``"vaapi"`` or ``"cuda"``.
     node : str
-        Which: ``"/dev/dri/renderD128"``.
+        Which: ``"/dev/dri/renderD128"``, or a number.
     name : str
         What people call it.
+    context : Context or None
+        Of CUDA, whose frames every part of the process shares; None where the decoder opens the
+        device for itself.
     """
 
     kind: str
     node: str
     name: str
+    context: CUDAContext | None = None
 
     @property
     def description(self) -> str:
         """Kind and name."""
         return f"{self.kind}: {self.name}"
 
+    @property
+    def current(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which what is opened uses this device's context, where it has one."""
+        return contextlib.nullcontext() if self.context is None else self.context.current
+
     def accelerator(self, *, fallback: bool) -> HWAccel:
-        """Return what has PyAV decode there, and leave the frames there.
+        """Return what has PyAV decode there, and leave the frames there; use it in `current`.
 
         Parameters
         ----------
         fallback : bool
             Whether to decode in software what the device cannot decode.
         """
+        # FFmpeg is to use the context that is current, and not to make one, nor to change ours.
+        is_cuda = self.kind == "cuda"
+        options: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"} if is_cuda else {}
         return HWAccel(
-            self.kind, device=self.node, allow_software_fallback=fallback, is_hw_owned=True
+            self.kind,
+            device=self.node,
+            allow_software_fallback=fallback,
+            options=options,
+            is_hw_owned=True,
         )
+
+    def prepare(self, stream: VideoStream) -> str:
+        """Have a stream's decoder hold back surfaces for others; return why it cannot be here.
+
+        Returns
+        -------
+        str
+            Empty where FFmpeg decodes the codec on such a device.
+        """
+        context = stream.codec_context
+        if not context.is_hwaccel:
+            return f"FFmpeg decodes {context.name} on no {self.kind} device"
+        context.options = {"extra_hw_frames": str(POOL_FRAMES)}
+        return ""
+
+    def close(self) -> None:
+        """Let go of the context; may be repeated."""
+        if self.context is not None:
+            self.context.close()
 
 
 def choose_hardware(device: str) -> Hardware | None:
@@ -87,20 +131,22 @@ def choose_hardware(device: str) -> Hardware | None:
     name = DeviceName.parse(device)
     if name.kind not in _KINDS:
         return None
-    from bridges.backends.vaapi import VAAPIContext
-    from bridges.backends.vaapi_pyav import BUILD
-
     if name.kind not in hwdevices_available():
         raise DeviceNotFoundError(
-            f"device {device!r}: the FFmpeg in this PyAV is built without VA-API; {BUILD}"
+            f"device {device!r}: the FFmpeg in this PyAV is built without {_NAMES[name.kind]}"
         )
-    with VAAPIContext.create(name.selector) as context:
-        return Hardware(name.kind, context.display.node, context.name)
+    if name.kind == "cuda":
+        context = open_context(MemoryType.CUDA, name.selector)
+        return Hardware(name.kind, name.selector or "0", context.name, cast("CUDAContext", context))
+    from bridges.backends.vaapi import VAAPIContext
+
+    with VAAPIContext.create(name.selector) as display:
+        return Hardware(name.kind, display.display.node, display.name)
 
 
 def is_surface(frame: VideoFrame) -> bool:
-    """Whether a frame is a surface of a VA device."""
-    return frame.format.name == "vaapi"
+    """Whether a frame is on video hardware, and not in host memory."""
+    return frame.format.name in _KINDS
 
 
 def pix_fmt_of(frame: VideoFrame) -> str:

@@ -28,7 +28,7 @@ class ChosenRuntime:
     description: str
 
 
-def choose_runtime(device: str) -> ChosenRuntime:
+def choose_runtime(device: str, context: Context | None = None) -> ChosenRuntime:
     """Return the runtime for a device name.
 
     Parameters
@@ -39,6 +39,8 @@ def choose_runtime(device: str) -> ChosenRuntime:
         ``"cpu"`` is NumPy; ``"opencl[:platform[:device]]"``, ``"sycl[:filter]"`` and
         ``"cuda[:n]"`` are that device and no other. Of the SYCL devices that a filter leaves, the
         best whose driver takes kernels is chosen, by OpenCL where it has that driver too.
+    context : Context, optional
+        The device itself, where it is open already.
 
     Raises
     ------
@@ -48,6 +50,8 @@ def choose_runtime(device: str) -> ChosenRuntime:
         The driver that was named for the device takes no kernels.
     """
     name = DeviceName.parse(device)
+    if context is not None:
+        return _run_on(name, context)
     if name.kind == "cpu":
         return _numpy("")
     if name.kind == "opencl":

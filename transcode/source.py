@@ -17,7 +17,7 @@ from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
 from transcode.damage import Damage, missing_end
 from transcode.errors import SourceError
-from transcode.hardware import POOL_FRAMES, is_surface
+from transcode.hardware import is_surface
 from transcode.report import StreamSummary
 from transcode.timing import FrameClock, to_ticks
 from xma_plugins.builtin.libav_frame import to_av
@@ -100,8 +100,7 @@ class Source:
         self._hardware, self._fallback = hardware, software_fallback
         self._notices = notices
         self.damage = Damage(path, keep=keep_damaged, notices=notices)
-        accelerator = hardware.accelerator(fallback=software_fallback) if hardware else None
-        self.container = open_input(path, hwaccel=accelerator)
+        self.container = open_input(path, hardware=hardware, software_fallback=software_fallback)
         try:
             self.video = self._choose_video()
             self._configure_decoder(threads)
@@ -131,24 +130,22 @@ class Source:
         return chosen
 
     def _configure_decoder(self, threads: int) -> None:
-        if self._hardware is not None and self._is_decoded_on(self._hardware):
-            self.video.codec_context.options = {"extra_hw_frames": str(POOL_FRAMES)}
+        if self._hardware is not None:
+            self._prepare(self._hardware)
         self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
         self.video.thread_count = threads
         self.time_base = self.video.time_base or Fraction(1, 90000)
         self.rate = self.video.average_rate or self.video.guessed_rate
         self.sample_aspect_ratio = self.video.sample_aspect_ratio
 
-    def _is_decoded_on(self, hardware: Hardware) -> bool:
-        """Whether FFmpeg decodes the codec on such a device; refuse it where nothing else may."""
-        if self.video.codec_context.is_hwaccel:
-            return True
-        why = f"FFmpeg decodes {self.video.codec_context.name} on no {hardware.kind} device"
-        if not self._fallback:
+    def _prepare(self, hardware: Hardware) -> None:
+        """Refuse a codec that FFmpeg decodes on no such device, unless software may."""
+        why = hardware.prepare(self.video)
+        if why and not self._fallback:
             raise SourceError(f"{self.path}: {why}; say --software-fallback")
-        self._notices.add(f"decoded in software: {why}")
-        self._hardware = None  # It has no part in what follows.
-        return False
+        if why:
+            self._notices.add(f"decoded in software: {why}")
+            self._hardware = None  # It has no part in what follows.
 
     def _place(self, start: Fraction | None, duration: Fraction | None) -> None:
         """Fix which times are kept, and by how much they are shifted."""

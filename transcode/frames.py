@@ -1,0 +1,347 @@
+"""The frames of a video for Python: in order, by number and by time, through kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, overload
+
+import av
+from av.stream import Disposition
+
+from bridges.backends.ffmpeg_log import uncaptured_log
+from bridges.closable import Closable
+from bridges.errors import ClosedError
+from transcode.container import error_text, open_input
+from transcode.errors import JobError, SourceError
+from transcode.frame_index import FrameIndex, read_index
+from transcode.frame_kernels import FrameKernels
+from transcode.hardware import choose_hardware
+from transcode.job import parse_time
+from transcode.picture import Picture
+
+if TYPE_CHECKING:
+    import os
+
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from transcode.hardware import Hardware
+
+__all__ = ["Frames", "frames"]
+
+Place = int | float | str | Fraction
+"""A frame's number; or a time in seconds, as a fraction, a float or a text such as ``"1:30.5"``."""
+
+_FORWARD = 32
+"""Frames that are decoded and left out at most, where seeking would find a key frame not nearer."""
+
+
+def frames(
+    path: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    kernels: Sequence[str] = (),
+    start: Place | None = None,
+    stop: Place | None = None,
+    step: int = 1,
+    software_fallback: bool = False,
+) -> Frames:
+    """Return the frames of a video: to iterate, to index and to slice.
+
+    Parameters
+    ----------
+    path : str or path-like
+        What to read: a file, or a URL that can be sought in.
+    device : str
+        Where kernels run and frames are given; see `bridges.device.DeviceName`. A ``cuda`` or
+        ``vaapi`` device decodes too.
+    kernels : sequence of str
+        What is done with each frame, one after the other: ``"rgb_to_grayscale"``.
+    start, stop : int, float, str or Fraction, optional
+        The first frame, and the first one not any more, by number; or by time, in seconds after
+        the first frame: ``12.5``, ``"1:30"``. Numbers below 0 count from the end.
+    step : int
+        Every so many-th frame.
+    software_fallback : bool
+        Whether software decodes what such a device cannot.
+
+    Raises
+    ------
+    XTranscodeError
+        The file, a kernel or the device cannot be had.
+
+    Examples
+    --------
+    >>> with frames("talk.mp4", kernels=["rgb_to_grayscale"]) as gray:  # doctest: +SKIP
+    ...     for picture in gray:
+    ...         print(picture.time, numpy.asarray(picture).mean())
+    """
+    if isinstance(kernels, str):
+        raise JobError(f"kernels takes a list of texts, got the text {kernels!r}")
+    video = _Video(str(path), device, kernels, software_fallback=software_fallback)
+    try:
+        return Frames(video, video.places(start, stop, step))
+    except BaseException:
+        video.close()
+        raise
+
+
+class Frames(Sequence[Picture], Closable):
+    """Frames of one video, or some of them. It is used by one thread at a time.
+
+    Iterating decodes each frame once. ``frames[7]`` and `at` seek, exactly, with constant and with
+    variable frame rates; ``frames[10:90:2]`` is a part, which decodes nothing yet and shares the
+    open file.
+
+    Each `Picture` has memory of its own and lasts until it is closed or forgotten; the file and the
+    device stay open until ``close()``.
+    """
+
+    def __init__(self, video: _Video, places: range | None) -> None:
+        self._video, self._places = video, places
+
+    def __iter__(self) -> Iterator[Picture]:
+        if self._places is None:
+            number = 0
+            while (picture := self._video.read(number)) is not None:
+                yield picture
+                number += 1
+            return
+        for number in self._places:
+            yield self._known(number)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @property
+    def _range(self) -> range:
+        if self._places is None:
+            self._places = range(len(self._video.index))
+        return self._places
+
+    @overload
+    def __getitem__(self, place: int) -> Picture: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Frames: ...
+
+    def __getitem__(self, place: int | slice) -> Picture | Frames:
+        if isinstance(place, slice):
+            return Frames(self._video, self._range[place])
+        try:
+            number = self._range[place]
+        except IndexError:
+            raise IndexError(f"there is no frame {place} among {len(self._range)}") from None
+        return self._known(number)
+
+    def _known(self, number: int) -> Picture:
+        picture = self._video.read(number)
+        if picture is None:
+            raise SourceError(f"{self._video.path}: frame {number} is missing at its end")
+        return picture
+
+    def at(self, time: float | str | Fraction) -> Picture:
+        """Return the frame that is on the screen at a time, in seconds after the first frame.
+
+        Raises
+        ------
+        SourceError
+            The file cannot be read there.
+        JobError
+            The text is no time.
+        """
+        return self._known(self._video.index.shown_at(_seconds(time)))
+
+    @property
+    def times(self) -> tuple[Fraction, ...]:
+        """When each frame is shown, in seconds after the video's first one; nothing is decoded."""
+        return tuple(map(self._video.index.time, self._range))
+
+    @property
+    def device(self) -> str:
+        """Where frames are decoded and computed, and why there; empty for decoding by software."""
+        return self._video.device
+
+    @property
+    def route(self) -> str:
+        """The way from the decoder to where frames are given, and what was copied on it."""
+        return self._video.kernels.route
+
+    def __repr__(self) -> str:
+        known = "" if self._places is None else f"{len(self._places)} "
+        return f"<{known}frames of {self._video.path}>"
+
+    def close(self) -> None:
+        """Close the file and the device, for all parts; pictures stay good. May be repeated."""
+        self._video.close()
+
+
+class _Video:
+    """An open file, and where its decoder stands."""
+
+    def __init__(
+        self, path: str, device: str, kernels: Sequence[str], *, software_fallback: bool
+    ) -> None:
+        self.path = path
+        self._fallback = software_fallback
+        self._lock = threading.Lock()
+        self._hardware: Hardware | None = choose_hardware(device)
+        self._index: FrameIndex | None = None
+        self._closed = False
+        with contextlib.ExitStack() as stack:
+            self.kernels = FrameKernels(kernels, device, self._hardware)
+            stack.callback(self.kernels.close)
+            self._container, self._stream = self._open()
+            stack.callback(self._container.close)
+            self._opened = stack.pop_all()
+        self._decoded: Iterator[VideoFrame] = self._decode()
+        self._next = 0
+        self._first: int | None = None
+
+    @property
+    def device(self) -> str:
+        decoder = self._hardware.description if self._hardware else ""
+        return ", kernels on ".join(filter(None, (decoder, self.kernels.description)))
+
+    def _open(self) -> tuple[Any, VideoStream]:
+        hardware = self._hardware
+        container = open_input(self.path, hardware=hardware, software_fallback=self._fallback)
+        try:
+            pictures = Disposition.attached_pic
+            streams = [s for s in container.streams.video if not s.disposition & pictures]
+            if not streams or streams[0].codec_context is None:
+                raise SourceError(f"{self.path}: no video stream that this FFmpeg decodes")
+            stream = streams[0]
+            why = hardware.prepare(stream) if hardware is not None else ""
+            if why and not self._fallback:
+                raise SourceError(f"{self.path}: {why}; say software_fallback=True")
+            stream.thread_type = "AUTO"
+        except BaseException:
+            container.close()
+            raise
+        return container, stream
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Yield frames from where the container stands."""
+        quietly = uncaptured_log if self._hardware is not None else contextlib.nullcontext
+        decoded = self._container.decode(self._stream)
+        while True:
+            try:
+                with quietly():
+                    frame = next(decoded, None)
+            except av.FFmpegError as error:
+                raise SourceError(self._refusal(error)) from error
+            if frame is None:
+                return
+            yield frame
+
+    def _refusal(self, error: av.FFmpegError) -> str:
+        words = f"{self.path}: cannot be decoded: {error_text(self.path, error)}"
+        if self._hardware is not None and self._next == 0 and not self._fallback:
+            words += f"; or {self._hardware.name} cannot, then say software_fallback=True"
+        return words
+
+    @property
+    def index(self) -> FrameIndex:
+        """The times of all frames; the file is read once, by a reader of its own."""
+        if self._index is None:
+            self._check_open()
+            with open_input(self.path) as container:
+                stream = container.streams[self._stream.index]
+                self._index = read_index(container, stream, self.path)  # type: ignore[arg-type]
+        return self._index
+
+    def places(self, start: Place | None, stop: Place | None, step: int) -> range | None:
+        """Return the numbers of the frames asked for; None: all, however many there are."""
+        if not isinstance(step, int) or step < 1:
+            raise JobError(f"step is a whole number of 1 or more, got {step!r}")
+        if start is None and stop is None and step == 1:
+            return None
+        whole = range(len(self.index))
+        return whole[slice(self._place(start), self._place(stop), step)]
+
+    def _place(self, place: Place | None) -> int | None:
+        if place is None or isinstance(place, int):
+            return place
+        return self.index.first_from(_seconds(place))
+
+    def read(self, number: int) -> Picture | None:
+        """Return a frame by its number; None behind the last."""
+        with self._lock:
+            self._check_open()
+            frame = self._frame(number)
+            if frame is None:
+                return None
+            pts, first = frame.pts or 0, self._first if self._index is None else self._index.pts[0]
+            time = (pts - (first or 0)) * Fraction(frame.time_base or self._stream.time_base or 1)
+            return self.kernels.run(frame, number=number, time=time)
+
+    def _frame(self, number: int) -> VideoFrame | None:
+        if number != self._next:
+            self._go_to(number)
+        frame = next(self._decoded, None)
+        while frame is not None and self._next < number:
+            self._next += 1
+            frame = next(self._decoded, None)
+        if frame is not None:
+            if self._first is None and number == 0:
+                self._first = frame.pts
+            self._check(frame, number)
+            self._next += 1
+        return frame
+
+    def _check(self, frame: VideoFrame, number: int) -> None:
+        """Refuse a frame that is not the one that the index has there."""
+        if self._index is not None and frame.pts != self._index.pts[number]:
+            raise SourceError(
+                f"{self.path}: frame {number} should be shown at {self._index.time(number)} s, and "
+                f"the decoder gives one of time stamp {frame.pts}; the file is damaged"
+            )
+
+    def _go_to(self, number: int) -> None:
+        """Have the decoder stand at a frame, or before it."""
+        index = self.index
+        key = index.key_before(number)
+        if self._next < number and (index.number_of(key) or 0) <= self._next + _FORWARD:
+            return  # Decoding on is as near.
+        for back in range(len(index.keys) + 1):
+            key = index.key_before(number, back=back)
+            self._seek(key)
+            frame = next(self._decoded, None)
+            found = None if frame is None else index.number_of(frame.pts or 0)
+            if frame is not None and found is not None and found <= number:
+                self._next = found
+                self._decoded = _chain(frame, self._decoded)
+                return
+        raise SourceError(f"{self.path}: frame {number} cannot be sought")
+
+    def _seek(self, pts: int) -> None:
+        self._decoded.close()  # type: ignore[attr-defined]
+        try:
+            self._container.seek(pts, stream=self._stream)
+        except av.FFmpegError as error:
+            words = error_text(self.path, error)
+            raise SourceError(f"{self.path}: cannot be sought in: {words}") from error
+        self._decoded = self._decode()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"the frames of {self.path} were closed; ask for them again")
+
+    def close(self) -> None:
+        self._closed = True
+        with self._lock:
+            self._decoded = iter(())
+            self._opened.close()
+
+
+def _chain(frame: VideoFrame, others: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    yield frame
+    yield from others
+
+
+def _seconds(time: float | str | Fraction) -> Fraction:
+    return parse_time(time) if isinstance(time, str) else Fraction(time)
