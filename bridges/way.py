@@ -14,7 +14,7 @@ def contexts_between(source: Context, target: Context) -> list[Context]:
 
     From FFmpeg's frames on a video engine they are its display and its dma-bufs, and those of Level
     Zero where the target is a SYCL device of it: FFmpeg > VAAPI > DMA > USM > SYCL. From host
-    memory, and to it, there are none that would be of use.
+    memory there are none that would be of use. Whoever calls this closes them.
 
     Parameters
     ----------
@@ -24,13 +24,14 @@ def contexts_between(source: Context, target: Context) -> list[Context]:
     """
     if source.shares_host_memory:
         return []
-    found = []
+    found: list[Context] = []
     last = source
     for kind in (MemoryType.VAAPI, MemoryType.DMA):
-        with contextlib.suppress(NoRouteError):
-            last = last.derive(kind)
-            found += [last] if last is not source else []
+        if kind not in (source.memory_type, target.memory_type):
+            with contextlib.suppress(NoRouteError):
+                last = last.derive(kind)
+                found.append(last)
     if not target.shares_host_memory and target.memory_type is not MemoryType.USM:
         with contextlib.suppress(NoRouteError):
             found.append(target.derive(MemoryType.USM))
-    return [context for context in found if context.memory_type is not target.memory_type]
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,7 @@ from bridges.backends.vaapi_ffmpeg import (
 from bridges.closable import Closable
 from bridges.edges.countdown import Countdown
 from bridges.mapper import MemoryMapper, create_mapper
-from bridges.native.drm import modifier_name
+from bridges.native.drm import MODIFIER_INVALID, MODIFIER_LINEAR, modifier_name
 from bridges.tensor import AccessMode, MemoryType
 from bridges.way import contexts_between
 from xma_plugins.frame_pool import constant_plane
@@ -47,7 +46,7 @@ _KEPT_MAPPINGS = 256
 class Surfaces(Closable):
     """The surfaces of one VA device, as the host or a device that runs kernels sees them.
 
-    It is used by one thread.
+    One thread uses them; any other may ask what was copied, and by which route.
 
     Parameters
     ----------
@@ -55,7 +54,7 @@ class Surfaces(Closable):
         The VA device, such as ``"/dev/dri/renderD128"``; it is opened only where no frame brings
         its own.
     device : Device, optional
-        What is to read and write surfaces; by default the host.
+        What is to read and write surfaces; without one, pictures can be uploaded alone.
     notices : Notices
         Told of surfaces that can be seen as copies only.
     """
@@ -64,26 +63,29 @@ class Surfaces(Closable):
         self._node, self._device, self._notices = node, device, notices
         self._ffmpeg: FFmpegContext | None = None
         self._mappers: dict[MemoryType, MemoryMapper] = {}
+        self._derived: list[Context] = []
         self._pools: dict[FrameInfo, SurfacePool] = {}
         self._constant: set[tuple[FrameInfo, int]] = set()
-        self._uploaded = 0
+        self._copied = 0
 
     @property
     def bytes_copied(self) -> int:
         """Bytes that were copied from surfaces and into them, so far."""
-        return self._uploaded + sum(each.audit.bytes_copied for each in self._mappers.values())
-
-    @property
-    def copies(self) -> bool:
-        """Whether surfaces reach whoever reads and writes them as copies."""
-        hops = [hop for mapper in self._mappers.values() for hop in mapper.audit.hops]
-        return any(hop.edge.copies for hop in hops)
+        mappers = tuple(self._mappers.values())  # The thread that maps may add one meanwhile.
+        return self._copied + sum(each.audit.bytes_copied for each in mappers)
 
     @property
     def route(self) -> str:
-        """The way from a surface to whoever reads and writes it; empty before the first."""
-        names = [mapper.explain().partition("   ")[0] for mapper in self._mappers.values()]
-        return names[0] if names else ""
+        """The way from a surface to the device that reads and writes it; empty before the first."""
+        mapper = self._mappers.get(self._target.memory_type)
+        return "" if mapper is None else mapper.explain().partition("   ")[0]
+
+    @property
+    def _target(self) -> Context:
+        """Whose memory the device works in: the host's or its own."""
+        assert self._device is not None  # Who reads and writes has given it.
+        driver = self._device.driver
+        return _HOST if driver.shares_host_memory else driver.context
 
     def read(self, frame: VideoFrame) -> XmaFrame:
         """Return a surface as a picture of the device; closing it gives the surface back.
@@ -96,10 +98,10 @@ class Surfaces(Closable):
             No edges lead from surfaces to the device.
         """
         self._reference(frame)
-        picture = self._picture(frame, AccessMode.READ)
         # The surface goes back to the decoder once it was read, and its tags go on.
         tags = VideoFrame()
         copy_properties(frame, tags)
+        picture = self._picture(frame, AccessMode.READ)
         picture.put_side_data(SideDataType.LIBAV_FRAME, tags)
         return picture
 
@@ -121,7 +123,7 @@ class Surfaces(Closable):
         access = AccessMode.WRITE
         if written is not None:
             self._fill(frame, timeless(info), written)
-            if self.copies:
+            if _copies(self._mapper(frame, self._target)):
                 # What is written back is the whole picture.
                 access = AccessMode.READ_WRITE
         picture = self._picture(frame, access)
@@ -136,7 +138,7 @@ class Surfaces(Closable):
         with self._map(frame, AccessMode.WRITE, _HOST) as target:
             for mine, theirs in zip(target.tensors, source.tensors, strict=True):
                 np.copyto(mine.handle("array"), np.asarray(theirs))
-                self._uploaded += mine.info.nbytes
+                self._copied += mine.info.nbytes
         copy_properties(picture, frame)
         set_info(frame, info)
         return frame
@@ -160,42 +162,43 @@ class Surfaces(Closable):
 
     def _map(self, frame: VideoFrame, access: AccessMode, target: Context) -> Frame:
         assert self._ffmpeg is not None
-        source = self._ffmpeg.wrap(frame)
-        return self._mapper(source, target).map(source, access)
+        return self._mapper(frame, target).map(self._ffmpeg.wrap(frame), access)
 
-    def _mapper(self, source: Frame, target: Context) -> MemoryMapper:
+    def _mapper(self, frame: VideoFrame, target: Context) -> MemoryMapper:
+        """Return what maps surfaces; the first frame tells whether they can be seen in place."""
         assert self._ffmpeg is not None
         mapper = self._mappers.get(target.memory_type)
         if mapper is None:
             between = contexts_between(self._ffmpeg, target)
-            if not self._is_linear(source, between[0]):
+            self._derived += between
+            modifier = self._modifier(frame, between[0])
+            if modifier != MODIFIER_LINEAR:
                 between = between[:1]
+                how = "are not known to" if modifier == MODIFIER_INVALID else "do not"
+                self._notices.add(
+                    f"surfaces of {self._node} {how} lie row after row (DRM modifier "
+                    f"{modifier_name(modifier)}): they are read and written as copies"
+                )
             contexts = [self._ffmpeg, *between, target]
-            mapper = self._mappers[target.memory_type] = create_mapper(
-                contexts, cache=_KEPT_MAPPINGS
-            )
+            mapper = create_mapper(contexts, cache=_KEPT_MAPPINGS)
+            self._mappers[target.memory_type] = mapper
         return mapper
 
-    def _is_linear(self, frame: Frame, display: Context) -> bool:
-        """Whether the host and other devices can read a surface's memory as it lies."""
+    def _modifier(self, frame: VideoFrame, display: Context) -> int:
+        """Return how a surface's samples lie: linear, where the host and others can read them."""
         assert self._ffmpeg is not None
-        with create_mapper([self._ffmpeg, display]).map(frame, AccessMode.READ) as on_display:
+        mapper = create_mapper([self._ffmpeg, display])
+        with mapper.map(self._ffmpeg.wrap(frame), AccessMode.READ) as on_display:
             (plane, *_) = on_display.tensors
             assert isinstance(plane, VAAPITensor)
-            modifier = plane.surface.layout[0].modifier
-            is_linear = plane.surface.is_linear
-        if not is_linear:
-            self._notices.add(
-                f"surfaces of {self._node} do not lie row after row (DRM modifier "
-                f"{modifier_name(modifier)}): they are read and written as copies"
-            )
-        return is_linear
+            found = (each.modifier for each in plane.surface.layout)
+            return next((each for each in found if each != MODIFIER_LINEAR), MODIFIER_LINEAR)
 
     def _picture(self, frame: VideoFrame, access: AccessMode) -> XmaFrame:
         device = self._device
         assert device is not None
         in_place = device.driver.shares_host_memory
-        mapped = self._map(frame, access, _HOST if in_place else device.driver.context)
+        mapped = self._map(frame, access, self._target)
         buffers: list[BufferObject] = []
 
         def end() -> None:
@@ -218,8 +221,7 @@ class Surfaces(Closable):
         except BaseException:
             end()
             raise
-        info = replace(frame_info(frame), pts=frame.pts)
-        return XmaFrame(info, planes, pts=frame.pts, time_base=frame.time_base)
+        return XmaFrame(frame_info(frame), planes, pts=frame.pts, time_base=frame.time_base)
 
     def _fill(self, frame: VideoFrame, form: FrameInfo, written: Sequence[int]) -> None:
         """Write planes that say nothing, the first time that a surface is seen."""
@@ -235,12 +237,20 @@ class Surfaces(Closable):
 
     def close(self) -> None:
         """Let go of the device, its pools and mappings; may be repeated."""
+        self._copied = self.bytes_copied
         for mapper in self._mappers.values():
             mapper.close()
         for pool in self._pools.values():
             pool.close()
+        for context in self._derived:
+            context.close()
         self._mappers.clear()
         self._pools.clear()
+        self._derived.clear()
         if self._ffmpeg is not None:
             self._ffmpeg.close()
             self._ffmpeg = None
+
+
+def _copies(mapper: MemoryMapper) -> bool:
+    return any(hop.edge.copies for hop in mapper.audit.hops)

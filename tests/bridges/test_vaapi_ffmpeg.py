@@ -1,13 +1,7 @@
-"""FFmpeg > VAAPI with frames made by hand: PyAV's wheel has no VA-API that would decode any.
-
-AVFrame, AVBufferRef and who frees them are the real libavutil's; the frames and device contexts are
-written as libavutil/hwcontext_vaapi.h has them, around a surface of the real libva and our software
-driver.
-"""
+"""FFmpeg > VAAPI, with frames that are made by hand."""
 
 from __future__ import annotations
 
-import ctypes as c
 import gc
 
 import numpy as np
@@ -15,13 +9,12 @@ import pytest
 from av.codec.hwaccel import hwdevices_available
 from av.video.frame import VideoFrame
 
-from bridges import AccessMode, FrameInfo, MapperChain, create_mapper
+from bridges import AccessMode, MapperChain, create_mapper
 from bridges.backends.cpu import CPUContext
 from bridges.backends.dma import DMAContext
 from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
 from bridges.backends.ffmpeg_hardware import device_reference
 from bridges.backends.vaapi_ffmpeg import (
-    AVVAAPIDeviceContext,
     borrow_device,
     display_of,
     frames_pool,
@@ -29,63 +22,13 @@ from bridges.backends.vaapi_ffmpeg import (
 )
 from bridges.edges.ffmpeg_to_vaapi import ffmpeg_to_vaapi
 from bridges.errors import FormatError, NoRouteError
-from bridges.formats import pixel_format
 from bridges.mapper_cache import MapperCache
-from bridges.native.libavutil import (
-    AVFrame,
-    AVHWDeviceContext,
-    AVHWFramesContext,
-    BufferFree,
-    frame_pointer,
-    library,
-)
 from bridges.routes import EDGES, find_route
 from tests.bridges.memories.vaapi import MEMORY
+from tests.bridges.vaapi_frames import INFO, Pool, samples
 from tests.lab.software_va import software_va
 
 READ = AccessMode.READ
-INFO = FrameInfo(pixel_format("nv12"), 64, 36)
-
-
-class Pool:
-    """Frames of one AVHWFramesContext; ``freed`` lists what FFmpeg has let go of."""
-
-    def __init__(self, context, count=2):
-        self.freed = []
-        self._free = BufferFree(lambda opaque, data: self.freed.append(opaque or 0))
-        self.frames = [context.allocate_frame(INFO) for _ in range(count)]
-        self.surfaces = [frame.tensors[0].handle("va_surface") for frame in self.frames]
-        self._vaapi = AVVAAPIDeviceContext(context.handle("va_display"), 0)
-        self._device = AVHWDeviceContext(hwctx=c.addressof(self._vaapi))
-        number = library().av_get_pix_fmt
-        self._frames = AVHWFramesContext(
-            device_ref=self._buffer(self._device, "device"),
-            format=number(b"vaapi"),
-            sw_format=number(b"nv12"),
-            width=64,
-            height=48,
-        )
-        self.reference = c.c_void_p(self._buffer(self._frames, "pool"))
-
-    def _buffer(self, structure, name):
-        key = {"device": 1000, "pool": 1001}.get(name, name)
-        return library().av_buffer_create(
-            c.addressof(structure), c.sizeof(structure), self._free, key, 0
-        )
-
-    def frame(self, index):
-        frame = VideoFrame(0, 0, "vaapi")
-        native = AVFrame.from_address(frame_pointer(frame))
-        native.width, native.height = INFO.width, INFO.height
-        native.data[3] = self.surfaces[index]
-        native.buf[0] = self._buffer(c.c_uint8(), index + 1)
-        native.hw_frames_ctx = library().av_buffer_ref(self.reference)
-        return frame
-
-    def close(self):
-        library().av_buffer_unref(c.byref(self.reference))
-        for frame in self.frames:
-            frame.close()
 
 
 @pytest.fixture
@@ -101,11 +44,6 @@ def pool(vaapi):
     found.close()
     gc.collect()
     assert 1001 in found.freed  # Nobody holds the frames context any more.
-
-
-def samples(seed):
-    random = np.random.default_rng(seed)
-    return [random.integers(0, 255, plane.shape, np.uint8) for plane in INFO.planes]
 
 
 def edge():
