@@ -218,7 +218,8 @@ class _Video:
             why = hardware.prepare(stream) if hardware is not None else ""
             if why and not self._fallback:
                 raise SourceError(f"{self.path}: {why}; say software_fallback=True")
-            stream.thread_type = "AUTO"
+            if hardware is None:
+                stream.thread_type = "AUTO"
         except BaseException:
             container.close()
             raise

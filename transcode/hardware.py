@@ -111,7 +111,9 @@ class Hardware:
         context = stream.codec_context
         if not context.is_hwaccel:
             return f"FFmpeg decodes {context.name} on no {self.kind} device"
-        context.options = {"extra_hw_frames": str(POOL_FRAMES)}
+        if self.kind == "vaapi":
+            # NVDEC's own are copied into a pool that grows.
+            context.options = {"extra_hw_frames": str(POOL_FRAMES)}
         return ""
 
     def close(self) -> None:
