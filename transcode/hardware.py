@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.video.format import VideoFormat
 
 from bridges.backends.ffmpeg_hardware import software_name
 from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
+from bridges.formats import PIXEL_FORMATS
+from bridges.frame import FrameInfo
 from transcode.errors import JobError
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ __all__ = [
     "choose_hardware",
     "encodes_on",
     "is_surface",
+    "nbytes_of",
     "pix_fmt_of",
     "surface_formats",
 ]
@@ -106,6 +110,15 @@ def is_surface(frame: VideoFrame) -> bool:
 def pix_fmt_of(frame: VideoFrame) -> str:
     """Return libav's name of how a frame's samples lie in memory, on a device too."""
     return software_name(frame) if is_surface(frame) else frame.format.name
+
+
+def nbytes_of(frame: VideoFrame) -> int:
+    """Return how many bytes a frame's samples are, as they lie in memory, on a device too."""
+    name = pix_fmt_of(frame)
+    known = PIXEL_FORMATS.get(name)
+    if known is None:
+        return frame.width * frame.height * VideoFormat(name).padded_bits_per_pixel // 8
+    return sum(plane.nbytes for plane in FrameInfo(known, frame.width, frame.height).planes)
 
 
 def encodes_on(codec: Codec) -> str:

@@ -143,6 +143,8 @@ def test_sizes_and_formats_change_on_the_device(bench, streams):
     assert report["bytes_copied"] == 0
     assert (report["output"]["width"], report["output"]["height"]) == (160, 88)
     assert any("p010le > nv12" in notice for notice in report["notices"])
+    _, report = bench.report(source, "--pix-fmt", "nv12", "--codec", "h264_vaapi", name="asked.mp4")
+    assert not any("p010le > nv12" in notice for notice in report["notices"])
     assert len(samples(target)) == STREAMS["10-bit"][1]
 
 

@@ -26,6 +26,7 @@ from tests.xma_plugins.device_pictures import applied, planes
 from tests.xma_plugins.devices import opened
 from transcode import surfaces as module
 from transcode.encoder import find_encoder
+from transcode.hardware import nbytes_of
 from transcode.kernel_step import KernelStep
 from transcode.notices import Notices
 from transcode.surfaces import Surfaces
@@ -219,6 +220,10 @@ class TestRead:
             assert device.buffers == ()
             with surfaces.read(engine.frame(0)) as picture:
                 assert all(map(np.array_equal, planes(picture), samples(0)))
+
+
+def test_bytes_of_a_surface_are_those_of_its_samples(start):
+    assert nbytes_of(start().frame(0)) == NBYTES
 
 
 class TestWrite:
