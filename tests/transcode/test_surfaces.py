@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from bridges import AccessMode, create_mapper
 from bridges.backends.cpu import CPUContext
@@ -24,11 +25,13 @@ from tests.bridges.vaapi_frames import INFO, Pool, pretended_vaapi, samples, wri
 from tests.lab.software_va import software_va
 from tests.xma_plugins.device_pictures import applied, planes
 from tests.xma_plugins.devices import opened
+from transcode import VideoOptions
 from transcode import surfaces as module
 from transcode.encoder import find_encoder
 from transcode.hardware import nbytes_of
 from transcode.kernel_step import KernelStep
 from transcode.notices import Notices
+from transcode.surface_fit import SurfaceFitStep
 from transcode.surfaces import Surfaces
 from xma_plugins.builtin.libav_frame import from_av, origin
 from xma_plugins.device import Device
@@ -41,6 +44,12 @@ TILED = 0x0100_0000_0000_0002
 """I915_FORMAT_MOD_Y_TILED of drm_fourcc.h."""
 IN_PLACE = ("cpu", "opencl", "sycl")
 COLOUR = Colour(Matrix.BT709, ColourRange.LIMITED, 1, 1)
+
+
+ENCODER = SimpleNamespace(
+    name="h264_vaapi", canonical_name="h264", video_formats=[SimpleNamespace(name="vaapi")]
+)
+"""What PyAV tells of an encoder of the device."""
 
 
 class Engine:
@@ -298,13 +307,8 @@ class TestKernels:
     def test_an_encoder_on_the_device_gets_surfaces(self, start, device, monkeypatch):
         engine = start(NO_DERIVE="1")
         monkeypatch.setattr(module, "SurfacePool", HandMade(engine))
-        codec = SimpleNamespace(
-            name="h264_vaapi",
-            canonical_name="h264",
-            video_formats=[SimpleNamespace(name="vaapi")],
-        )
         with engine.surfaces(device) as surfaces:
-            step = self.step(engine, surfaces, device, "rgb_to_grayscale", codec)
+            step = self.step(engine, surfaces, device, "rgb_to_grayscale", ENCODER)
             for index in (0, 1):
                 (made,) = step.process(engine.frame(index, pts=index))
                 assert (made.format.name, made.pts) == ("vaapi", index)
@@ -316,3 +320,75 @@ class TestKernels:
             assert step.route.endswith("DMA > VAAPI > FFmpeg")
             step.close()
         assert device.buffers == ()
+
+
+class TestFit:
+    def step(self, engine, surfaces, codec, **options):
+        return SurfaceFitStep(
+            codec,
+            VideoOptions(**options),
+            rate=Fraction(25),
+            surfaces=surfaces,
+            notices=engine.notices,
+        )
+
+    def host_frame(self, seed, pts):
+        """Return planar samples in host memory, and the same as a surface would hold them."""
+        luma, chroma = samples(seed)
+        arrays = [luma, *np.moveaxis(chroma, 2, 0)]
+        frame = VideoFrame.from_ndarray(
+            np.concatenate([each.reshape(-1) for each in arrays]).reshape(-1, INFO.width),
+            format="yuv420p",
+        )
+        frame.pts, frame.time_base = pts, Fraction(1, 25)
+        return frame, [luma, chroma]
+
+    @pytest.fixture
+    def writing(self, start, monkeypatch):
+        engine = start(NO_DERIVE="1")
+        monkeypatch.setattr(module, "SurfacePool", HandMade(engine))
+        with engine.surfaces(None) as surfaces:
+            surfaces._reference(engine.frame(0))
+            yield engine, surfaces
+
+    def test_surfaces_that_fit_are_handed_on_as_they_are(self, writing):
+        engine, surfaces = writing
+        step = self.step(engine, surfaces, ENCODER)
+        frames = [engine.frame(index) for index in (0, 1)]
+        assert [list(step.process(frame)) for frame in frames] == [[frame] for frame in frames]
+        assert list(step.process(None)) == []
+        step.close()
+        assert step.bytes_copied == surfaces.bytes_copied == 0
+        assert engine.notices.messages == ()
+
+    def test_what_software_decoded_is_put_into_surfaces_for_an_encoder_of_the_device(self, writing):
+        engine, surfaces = writing
+        step = self.step(engine, surfaces, ENCODER)
+        for pts in range(3):
+            frame, expected = self.host_frame(9 + pts, pts)
+            (made,) = step.process(frame)
+            assert (made.format.name, made.pts, made.time_base) == ("vaapi", pts, Fraction(1, 25))
+            found = in_surface(engine, 2 + pts % 2)
+            assert all(map(np.array_equal, found, expected))
+        assert surfaces.bytes_copied == 3 * NBYTES
+        step.close()
+        assert engine.notices.messages == ("pixel format yuv420p > nv12, which h264_vaapi takes",)
+
+    def test_surfaces_and_pictures_in_host_memory_may_take_turns(self, writing):
+        engine, surfaces = writing
+        step = self.step(engine, surfaces, ENCODER)
+        frame = engine.frame(0)
+        assert list(step.process(frame)) == [frame]
+        (made,) = step.process(self.host_frame(5, 1)[0])
+        assert made.format.name == "vaapi"
+        assert list(step.process(frame)) == [frame]
+        step.close()
+
+    def test_an_encoder_in_software_gets_what_software_decoded_as_it_is(self, writing):
+        engine, surfaces = writing
+        step = self.step(engine, surfaces, find_encoder("libx264", "video"))
+        frame, _ = self.host_frame(5, 1)
+        assert list(step.process(frame)) == [frame]
+        assert step.bytes_copied == surfaces.bytes_copied == 0
+        step.close()
+        step.close()
