@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from bridges.backends.ffmpeg import FFmpegContext
@@ -56,6 +57,7 @@ class FrameKernels(Closable):
         self._calls: list[tuple[Kernel, Mapping[str, Any]]] = []
         self._runtime: Runtime | None = None
         self._target: Context | None = hardware.context if hardware is not None else None
+        self._current = hardware.current if hardware is not None else contextlib.nullcontext()
         self._mapper: MemoryMapper | None = None
         self._between: list[Context] = []
         self._previous: tuple[int, dict[Kernel, Frame]] = (-1, {})
@@ -86,11 +88,12 @@ class FrameKernels(Closable):
         KernelError, DeviceError
             As `Runtime.enqueue` raises them.
         """
-        seen = self._mapped(frame)
-        if not self._calls:
-            return Picture(seen, number=number, time=time, keep=frame)
-        result, keep = self._through(seen, number)
-        return Picture(result, number=number, time=time, keep=keep)
+        with self._current:
+            seen = self._mapped(frame)
+            if not self._calls:
+                return Picture(seen, number=number, time=time, keep=frame)
+            result, keep = self._through(seen, number)
+            return Picture(result, number=number, time=time, keep=keep)
 
     def _mapped(self, frame: VideoFrame) -> Frame:
         """Return a frame as the device sees it; as an array of the host where there is none."""

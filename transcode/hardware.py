@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.video.format import VideoFormat
 
 from bridges.backends.ffmpeg_hardware import software_name
 from bridges.backends.probe import open_context
 from bridges.backends.vaapi_pyav import BUILD
 from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
+from bridges.formats import PIXEL_FORMATS
+from bridges.frame import FrameInfo
 from bridges.tensor import MemoryType
 from transcode.errors import JobError
 
@@ -30,6 +33,7 @@ __all__ = [
     "choose_hardware",
     "encodes_on",
     "is_surface",
+    "nbytes_of",
     "pix_fmt_of",
     "surface_formats",
 ]
@@ -43,6 +47,9 @@ _EIGHT_BITS = ("nv12",)
 _DEEP = ("nv12", "p010le")
 _SURFACES_OF = {"hevc": _DEEP, "av1": _DEEP, "vp9": _DEEP}
 """What encoders of VA devices read, by codec; those of any other read 8 bits."""
+
+_DECODERS_AHEAD = 4
+"""Of NVDEC; with fewer, a single stream waits while its frames are fetched (456 fps and 411)."""
 
 POOL_FRAMES = 24
 """Surfaces beyond those that a codec refers to. Between its stages a pipeline holds two times four,
@@ -112,8 +119,11 @@ class Hardware:
         if not context.is_hwaccel:
             return f"FFmpeg decodes {context.name} on no {self.kind} device"
         if self.kind == "vaapi":
-            # NVDEC's own are copied into a pool that grows.
             context.options = {"extra_hw_frames": str(POOL_FRAMES)}
+        else:
+            # NVDEC's surfaces are copied into a pool that grows. Threads have the device decode
+            # ahead, while somebody works with a frame.
+            stream.thread_type, stream.thread_count = "FRAME", _DECODERS_AHEAD
         return ""
 
     def close(self) -> None:
@@ -154,6 +164,15 @@ def is_surface(frame: VideoFrame) -> bool:
 def pix_fmt_of(frame: VideoFrame) -> str:
     """Return libav's name of how a frame's samples lie in memory, on a device too."""
     return software_name(frame) if is_surface(frame) else frame.format.name
+
+
+def nbytes_of(frame: VideoFrame) -> int:
+    """Return how many bytes a frame's samples are, as they lie in memory, on a device too."""
+    name = pix_fmt_of(frame)
+    known = PIXEL_FORMATS.get(name)
+    if known is None:
+        return frame.width * frame.height * VideoFormat(name).padded_bits_per_pixel // 8
+    return sum(plane.nbytes for plane in FrameInfo(known, frame.width, frame.height).planes)
 
 
 def encodes_on(codec: Codec) -> str:

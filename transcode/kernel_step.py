@@ -26,7 +26,7 @@ from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
 from bridges.kernels import Kernel
 from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
-from transcode.hardware import is_surface, pix_fmt_of, surface_formats
+from transcode.hardware import is_surface, nbytes_of, pix_fmt_of, surface_formats
 from transcode.notices import Notices
 from transcode.surfaces import Surfaces
 from xma_plugins.builtin.kernel_filter import INTO_LUMA
@@ -105,6 +105,7 @@ class KernelStep:
         self._cancelled = False
         self._seconds = 0.0
         self._between = 0
+        self._fetched = 0
         self.frames = 0
 
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
@@ -137,6 +138,8 @@ class KernelStep:
             self._notices.add(f"pixel format {source} > {name}, which {kernel.name} reads")
             fetch = f"hwdownload,format={source}," if is_surface(frame) else ""
             self._converter = GraphStep(f"{fetch}format={name}", rate=None, notices=self._notices)
+        if frame is not None and is_surface(frame):
+            self._fetched += nbytes_of(frame)
         yield from self._converter.process(frame)
 
     def _run(self, frame: VideoFrame) -> VideoFrame:
@@ -324,8 +327,11 @@ class KernelStep:
 
     @property
     def bytes_copied(self) -> int:
-        """Bytes carried to the device and back, so far."""
-        return self._device.transfers.nbytes
+        """Bytes carried to the device and back, so far, and fetched to be converted before.
+
+        `Surfaces` counts those that it copies.
+        """
+        return self._device.transfers.nbytes + self._fetched
 
     @property
     def bytes_between(self) -> int:

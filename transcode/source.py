@@ -130,10 +130,10 @@ class Source:
         return chosen
 
     def _configure_decoder(self, threads: int) -> None:
-        if self._hardware is not None:
-            self._prepare(self._hardware)
         self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
         self.video.thread_count = threads
+        if self._hardware is not None:
+            self._prepare(self._hardware)
         self.time_base = self.video.time_base or Fraction(1, 90000)
         self.rate = self.video.average_rate or self.video.guessed_rate
         self.sample_aspect_ratio = self.video.sample_aspect_ratio

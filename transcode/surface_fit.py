@@ -10,11 +10,10 @@ from fractions import Fraction
 from av.codec.codec import Codec
 from av.video.frame import VideoFrame
 
-from bridges.backends.ffmpeg import frame_info
 from transcode.colour import choose_pix_fmt
 from transcode.filters import GraphStep
 from transcode.fit import FitStep, even_size
-from transcode.hardware import POOL_FRAMES, encodes_on, is_surface, pix_fmt_of
+from transcode.hardware import POOL_FRAMES, encodes_on, is_surface, nbytes_of, pix_fmt_of
 from transcode.job import VideoOptions
 from transcode.notices import Notices
 from transcode.surfaces import Surfaces
@@ -92,7 +91,7 @@ class SurfaceFitStep:
             return
         for fitted in self._on_device.process(frame):
             if not is_surface(fitted):
-                self._fetched += sum(plane.nbytes for plane in frame_info(fitted).planes)
+                self._fetched += nbytes_of(fitted)
             yield fitted
 
     def _through_host(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
@@ -107,7 +106,7 @@ class SurfaceFitStep:
         form = _form(frame)
         # What an encoder in software takes is made of what was fetched, but for the size.
         self._target = target = (*size, pix_fmt if self._to_device else source)
-        if target[2] != source:
+        if target[2] != source and options.pix_fmt is None:
             self._notices.add(f"pixel format {source} > {pix_fmt}, which {self._codec.name} takes")
         chain = []
         if self._to_device and options.fps is not None:

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from cuda.bindings import driver
 from cuda.core import Device
 
@@ -18,11 +19,14 @@ from bridges.backends.cuda_driver import (
     Current,
     absence,
     check,
+    check_code,
     copy_rows,
     cuda_errors,
     device_names,
+    quick,
     rows_of,
 )
+from bridges.backends.cuda_pinned import PinnedPool
 from bridges.backends.host_array import array_at
 from bridges.backends.layout import check_samples
 from bridges.backends.probe import Probe
@@ -210,6 +214,7 @@ class CUDAContext(Context):
         self.stream: Any = self.device.create_stream()
         self.stream_handle = int(self.stream.handle)
         self._memory: Any = self.device.memory_resource
+        self._pinned = PinnedPool(self.current)
         # One event does: a stream that waits for it waits for what it recorded at that moment.
         self._event: Any = self.stream.record()
         self._event_handle = int(self._event.handle)
@@ -237,6 +242,29 @@ class CUDAContext(Context):
         with cuda_errors(f"allocate {info.span} bytes on {self.name}"), self.current:
             buffer = self._memory.allocate(info.span, stream=self.stream)
         return CUDATensor(int(buffer.handle), info, owner=buffer, context=self)
+
+    def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Return page-locked host memory, to and from which the device copies by itself.
+
+        It comes from a pool, and goes back once nobody refers to the array.
+
+        Parameters
+        ----------
+        nbytes : int
+            At least 1.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of shape ``(nbytes,)``, with undefined contents.
+
+        Raises
+        ------
+        DeviceError
+            There is too little memory that can be locked.
+        """
+        self._check_open()
+        return self._pinned.take(nbytes)
 
     def wrap(self, array: Any) -> CUDATensor:
         """Return a tensor over an array of another library (CuPy, Numba, torch), without a copy.
@@ -316,8 +344,9 @@ class CUDAContext(Context):
             One of them is no stream of this device.
         """
         with self._lock, self.current:
-            check(driver.cuEventRecord(self._event_handle, working), "record an event")
-            check(driver.cuStreamWaitEvent(waiting, self._event_handle, 0), "have a stream wait")
+            event, library = self._event_handle, quick()
+            check_code(library.cuEventRecord(event, working), "record an event")
+            check_code(library.cuStreamWaitEvent(waiting, event, 0), "have a stream wait")
 
     def copy_of(self, tensor: CUDATensor) -> CUDATensor:
         """Return a dense copy of a tensor of this device, in the order of the stream.
@@ -351,6 +380,7 @@ class CUDAContext(Context):
             return
         with cuda_errors(f"finish the work on {self.name}"), self.current:
             self.stream.sync()
+        self._pinned.close()
         super().close()
 
 

@@ -1,6 +1,8 @@
 """NVIDIA's driver as the CUDA backend and its edges call it: errors, devices, layouts of copies."""
 
 import ctypes
+import functools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -10,6 +12,7 @@ from cuda.bindings import driver
 from cuda.core._utils.cuda_utils import CUDAError
 
 from bridges.errors import DeviceError, DeviceNotFoundError, FormatError
+from bridges.native.loading import Prototype, declare
 from bridges.tensor import TensorInfo
 
 __all__ = [
@@ -19,9 +22,11 @@ __all__ = [
     "Current",
     "absence",
     "check",
+    "check_code",
     "copy_rows",
     "cuda_errors",
     "device_names",
+    "quick",
     "rows_of",
 ]
 
@@ -70,14 +75,57 @@ def cuda_errors(action: str) -> Iterator[None]:
         raise DeviceError(f"CUDA cannot {action}: {error}") from error
 
 
+_QUICK: dict[str, Prototype] = {
+    "cuCtxPopCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
+    "cuCtxPushCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
+    "cuEventRecord": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
+    "cuLaunchKernel": (
+        ctypes.c_int,
+        [ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3],
+    ),
+    "cuStreamWaitEvent": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint]),
+}
+
+
+@functools.cache
+def quick() -> Any:
+    """Return the driver for calls that return at once, which then keep the GIL.
+
+    To give it away and take it again costs more than such a call; where many threads want it, a
+    hundred times as much.
+    """
+    library = ctypes.PyDLL(_DRIVER)
+    declare(library, _QUICK)
+    return library
+
+
+def check_code(code: int, action: str) -> None:
+    """Check what a call of `quick` returned, as `check` does.
+
+    Raises
+    ------
+    DeviceError
+        The call failed.
+    """
+    if code:
+        raise DeviceError(f"CUDA cannot {action}: {_text(driver.CUresult(code))}")
+
+
 class Current:
-    """Makes a CUDA context the calling thread's in a ``with`` block, and none of ours after it."""
+    """Makes a CUDA context the calling thread's in a ``with`` block, and none of ours after it.
+
+    Blocks within one another are entered once.
+    """
 
     def __init__(self, context: Any) -> None:
-        self._context = context
+        self._context = int(context)
+        self._entered = threading.local()
 
     def __enter__(self) -> None:
-        check(driver.cuCtxPushCurrent(self._context), "enter its context")
+        depth = getattr(self._entered, "depth", 0)
+        if not depth:
+            check_code(quick().cuCtxPushCurrent_v2(self._context), "enter its context")
+        self._entered.depth = depth + 1
 
     def __exit__(
         self,
@@ -85,7 +133,9 @@ class Current:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        driver.cuCtxPopCurrent()
+        self._entered.depth -= 1
+        if not self._entered.depth:
+            quick().cuCtxPopCurrent_v2(None)
 
 
 def rows_of(info: TensorInfo) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from bridges.backends.ffmpeg_hardware import check, new_frames_context
 from bridges.backends.ffmpeg_log import uncaptured_log
 from bridges.backends.vaapi import VAAPIContext
-from bridges.errors import DeviceError, FormatError
+from bridges.errors import ClosedError, DeviceError, FormatError
 from bridges.frame import FrameInfo
 from bridges.native.libavutil import (
     AVBufferRef,
@@ -161,7 +161,11 @@ class SurfacePool:
         ------
         DeviceError
             The device has too little memory.
+        ClosedError
+            The pool was closed.
         """
+        if not self._frames:
+            raise ClosedError("this pool of surfaces was closed; make another one")
         made = VideoFrame(0, 0, "vaapi")
         with uncaptured_log():
             code = library().av_hwframe_get_buffer(self._frames, frame_pointer(made), 0)

@@ -2,20 +2,20 @@
 
 from typing import Any
 
-import numpy as np
 from cuda.bindings import driver
 
 from bridges.backends.cpu import CPUTensor
 from bridges.backends.cuda import CUDATensor
 from bridges.backends.cuda_driver import DEVICE_MEMORY, HOST_MEMORY, check, copy_rows, rows_of
+from bridges.backends.host_array import array_over
 from bridges.context import Context
 from bridges.routes import Copied, edge
-from bridges.tensor import AccessMode, MemoryType, Tensor
+from bridges.tensor import AccessMode, MemoryType, Tensor, TensorInfo
 
 
 @edge(MemoryType.CUDA, MemoryType.CPU, copies=True)
 def cuda_to_cpu(source: Tensor, context: Context, access: AccessMode, copied: Copied) -> CPUTensor:
-    """Copy one plane to the host for READ, and back at ``close()`` for WRITE.
+    """Copy one plane to page-locked memory for READ, and back at ``close()`` for WRITE.
 
     The copy comes after all work on the source's stream so far; ``close()`` waits for the way back.
 
@@ -29,7 +29,7 @@ def cuda_to_cpu(source: Tensor, context: Context, access: AccessMode, copied: Co
     assert isinstance(source, CUDATensor)
     info, device, owner = source.info, source.context, source.owner
     stream, (rows, row, pitch) = device.stream_handle, rows_of(info)
-    array = np.empty(info.shape, info.dtype)
+    array = array_over(device.pinned(info.nbytes), TensorInfo(info.shape, info.dtype))
     host = HOST_MEMORY, array.ctypes.data, row
     there = DEVICE_MEMORY, source.handle("data"), pitch
 

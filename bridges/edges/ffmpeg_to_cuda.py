@@ -5,11 +5,13 @@ from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.backends.ffmpeg_hardware import device_reference
 from bridges.context import Context
+from bridges.edges.countdown import Countdown
 from bridges.errors import FormatError
+from bridges.frame import Frame
 from bridges.native.libavutil import AVFrame, frame_pointer
 from bridges.native.libavutil_cuda import cuda_device
-from bridges.routes import Copied, edge
-from bridges.tensor import AccessMode, MemoryType, Tensor
+from bridges.routes import Copied, frame_edge
+from bridges.tensor import AccessMode, MemoryType
 
 _ADVICE = (
     "open the file in a block of `with context.current:`, with hwaccel=HWAccel('cuda', "
@@ -34,11 +36,9 @@ def _differs(source: Context, target: Context) -> str:
     return ""
 
 
-@edge(MemoryType.FFMPEG, MemoryType.CUDA, copies=False, refusal=_differs)
-def ffmpeg_to_cuda(
-    source: Tensor, context: Context, access: AccessMode, copied: Copied
-) -> CUDATensor:
-    """Map one plane; the context's stream waits for FFmpeg's, and FFmpeg's for it at ``close()``.
+@frame_edge(MemoryType.FFMPEG, MemoryType.CUDA, copies=False, refusal=_differs)
+def ffmpeg_to_cuda(frame: Frame, context: Context, access: AccessMode, copied: Copied) -> Frame:
+    """Map a whole frame; the context's stream waits for FFmpeg's, and FFmpeg's for it at the end.
 
     Raises
     ------
@@ -48,25 +48,30 @@ def ffmpeg_to_cuda(
         A stream failed.
     """
     assert isinstance(context, CUDAContext)
-    frame = source.handle("av_frame")
-    address = AVFrame.from_address(frame_pointer(frame)).data[source.handle("plane_index")]
-    reference = device_reference(frame)
+    av_frame = frame.tensors[0].handle("av_frame")
+    native = AVFrame.from_address(frame_pointer(av_frame))
+    reference = device_reference(av_frame)
     device = cuda_device(reference) if reference else None
     ours = context.stream_handle
-    if device is None or not address or device.cuda_ctx != context.handle("cuda_context"):
+    if device is None or not native.data[0] or device.cuda_ctx != context.handle("cuda_context"):
         raise FormatError(
             f"{context.name} maps frames in the primary CUDA context of that device, and this one "
-            f"({frame.format.name}) is not; {_ADVICE}"
+            f"({av_frame.format.name}) is not; {_ADVICE}"
         )
     theirs = device.stream or LEGACY_STREAM
-    return CUDATensor(
-        address,
-        source.info,
-        owner=frame,
-        writeable=bool(access & AccessMode.WRITE),
-        context=context,
-        parent=source,
-        on_open=lambda: context.join(ours, theirs),
-        # FFmpeg uses the surface again as soon as it has the frame back.
-        on_close=lambda: context.join(theirs, ours),
-    )
+    # FFmpeg uses the surface again as soon as it has the frame back.
+    last = Countdown(len(frame.tensors), lambda: context.join(theirs, ours))
+    mapped = [
+        CUDATensor(
+            native.data[index],
+            tensor.info,
+            owner=av_frame,
+            writeable=bool(access & AccessMode.WRITE),
+            context=context,
+            parent=tensor,
+            on_close=last,
+        )
+        for index, tensor in enumerate(frame.tensors)
+    ]
+    mapped[0].on_open = lambda: context.join(ours, theirs)
+    return frame.over(mapped)

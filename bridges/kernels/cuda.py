@@ -1,5 +1,6 @@
 """Kernels on NVIDIA GPUs."""
 
+import ctypes
 import functools
 import threading
 import weakref
@@ -11,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cuda.bindings import driver
-from cuda.core import LaunchConfig, ObjectCode, launch
+from cuda.core import ObjectCode
 
 from bridges.backends.cuda import CUDAContext, CUDATensor
-from bridges.backends.cuda_driver import check, cuda_errors
+from bridges.backends.cuda_driver import check, check_code, cuda_errors, quick
 from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.kernels.compiled import CompiledRuntime
@@ -95,6 +96,7 @@ class CUDARuntime(CompiledRuntime[Any]):
         self._entries: weakref.WeakKeyDictionary[Step, Any] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._free: deque[Any] = deque()
+        self._slots = threading.local()
 
     def _address(self, tensor: Tensor, memory: Any) -> int:
         address: int = memory
@@ -118,12 +120,30 @@ class CUDARuntime(CompiledRuntime[Any]):
             yield
 
     def _launch(self, entry: Any, step: Step, memories: list[Any]) -> None:
-        arguments = dict(step.scalars)
+        slots, pointers = self._arguments(step)
         for (place, _), address in zip(step.memories, memories, strict=True):
-            arguments[place] = address
-        shape = _grid(step.launch.size, step.launch.group or BLOCK)
-        stream = self._device.stream
-        launch(stream, shape, entry, *(arguments[k] for k in range(len(arguments))))
+            slots[place] = address
+        grid, block = _grid(step.launch.size, step.launch.group or BLOCK)
+        stream = self._device.stream_handle
+        code = quick().cuLaunchKernel(entry, *grid, *block, 0, stream, pointers, None)
+        check_code(code, f"run {step.launch.entry}")
+
+    def _arguments(self, step: Step) -> tuple[Any, Any]:
+        """Return a place of 8 bytes for each argument, scalars filled in, and where these are.
+
+        A thread has its own; the driver copies them as it launches.
+        """
+        known = self._slots.__dict__.setdefault("known", weakref.WeakKeyDictionary())
+        found: tuple[Any, Any] | None = known.get(step)
+        if found is None:
+            count = len(step.memories) + len(step.scalars)
+            slots, pointers = (ctypes.c_uint64 * count)(), (ctypes.c_void_p * count)()
+            for place, value in step.scalars:
+                slots[place] = int(value) & 0xFFFF_FFFF_FFFF_FFFF  # Its low bytes come first.
+            for place in range(count):
+                pointers[place] = ctypes.addressof(slots) + 8 * place
+            found = known[step] = slots, pointers
+        return found
 
     def _event(self, last: None, action: str, keep: object) -> _Event:
         return _Event(self._device.stream, self._free, action, keep)
@@ -153,11 +173,21 @@ class CUDARuntime(CompiledRuntime[Any]):
         code = build(kernel, launch, self._architecture)
         with cuda_errors(f"load {kernel.name} on {self._device.name}"), self._device.current:
             program: Any = ObjectCode.from_cubin(code, name=kernel.name)
-            return program.get_kernel(launch.entry)
+            return _Entry(program.get_kernel(launch.entry))
+
+
+class _Entry:
+    """An entry point; what it is part of stays loaded for as long as this is held."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self._as_parameter_ = int(kernel.handle)
 
 
 @functools.lru_cache(256)
-def _grid(size: tuple[int, int], block: tuple[int, int]) -> Any:
+def _grid(
+    size: tuple[int, int], block: tuple[int, int]
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return as many blocks as cover ``size`` items; what lies outside is skipped by OUTSIDE."""
-    blocks = tuple(-(-items // threads) for items, threads in zip(size, block, strict=True))
-    return LaunchConfig(grid=blocks, block=block)
+    across, down = (-(-items // threads) for items, threads in zip(size, block, strict=True))
+    return (across, down, 1), (*block, 1)

@@ -17,7 +17,7 @@ from bridges.errors import ClosedError, ElementError
 from bridges.way import contexts_between
 from tests.bridges.drm_prime import filled, info_of, samples_of
 from tests.bridges.memories.sycl import sycl_backend
-from tests.bridges.vaapi_frames import Pool, pretend_vaapi, samples, write
+from tests.bridges.vaapi_frames import Pool, pretended_vaapi, samples, write
 from tests.lab.software_va import software_va
 
 READ = AccessMode.READ
@@ -49,7 +49,8 @@ def pool(vaapi):
 def engine(pool):
     with FFmpegContext("vaapi") as context:
         context.wrap(pool.frame(0)).close()
-        yield context
+        with pretended_vaapi():
+            yield context
 
 
 def kinds(contexts):
@@ -89,8 +90,7 @@ class TestFromVideoEngine:
         display.close()
         dma.close()
 
-    def test_they_lead_there(self, engine, pool, monkeypatch):
-        pretend_vaapi(monkeypatch)
+    def test_they_lead_there(self, engine, pool):
         target = CPUContext()
         between = contexts_between(engine, target)
         mapper = create_mapper([engine, *between, target])
@@ -124,8 +124,7 @@ class TestMap:
         return found
 
     @pytest.mark.parametrize("kind", ["CPU", "OpenCL"])
-    def test_surfaces(self, engine, pool, opencl, monkeypatch, derived, kind):
-        pretend_vaapi(monkeypatch)
+    def test_surfaces(self, engine, pool, opencl, derived, kind):
         before = open_descriptors()
         with create_element("map", [opencl], to=kind, cache=8) as element:
             for index in (0, 1, 0):
@@ -148,8 +147,7 @@ class TestMap:
         gc.collect()
         assert open_descriptors() == before
 
-    def test_a_target_that_the_frames_device_has(self, engine, pool, monkeypatch, derived):
-        pretend_vaapi(monkeypatch)
+    def test_a_target_that_the_frames_device_has(self, engine, pool, derived):
         with create_element("map", to="VAAPI") as element:
             with element.process(engine.wrap(pool.frame(0))) as mapped:
                 target = mapped.tensors[0].context
@@ -158,10 +156,7 @@ class TestMap:
             assert derived == []
         assert target.closed
 
-    def test_contexts_that_are_given_are_taken_and_left_open(
-        self, engine, pool, vaapi, monkeypatch, derived
-    ):
-        pretend_vaapi(monkeypatch)
+    def test_contexts_that_are_given_are_taken_and_left_open(self, engine, pool, vaapi, derived):
         given = [vaapi, DMAContext()]
         with create_element("map", given, to="CPU") as element:
             element.process(engine.wrap(pool.frame(0))).close()

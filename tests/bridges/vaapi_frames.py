@@ -7,15 +7,19 @@ driver.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes as c
+from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 from av.video.frame import VideoFrame
 
 from bridges import AccessMode, FrameInfo, create_mapper
 from bridges.backends.cpu import CPUContext
+from bridges.backends.ffmpeg import FFmpegContext
 from bridges.backends.vaapi_ffmpeg import AVVAAPIDeviceContext
-from bridges.edges import ffmpeg_to_vaapi
+from bridges.edges import ffmpeg_to_cpu, ffmpeg_to_vaapi
 from bridges.formats import pixel_format
 from bridges.native.libavutil import (
     AVFrame,
@@ -25,15 +29,28 @@ from bridges.native.libavutil import (
     frame_pointer,
     library,
 )
+from bridges.routes import EDGES
 
-__all__ = ["INFO", "Pool", "pretend_vaapi", "samples", "write"]
+__all__ = ["INFO", "Pool", "pretended_vaapi", "samples", "write"]
 
 INFO = FrameInfo(pixel_format("nv12"), 64, 36)
 
 
-def pretend_vaapi(monkeypatch):
-    """Have routes take FFmpeg's surfaces, as they do where PyAV has VA-API."""
-    monkeypatch.setattr(ffmpeg_to_vaapi, "hwdevices_available", lambda: ["vaapi"])
+@contextlib.contextmanager
+def pretended_vaapi():
+    """Have routes take FFmpeg's surfaces, as they do where PyAV has VA-API.
+
+    A libavutil without it cannot copy them: libva alone does.
+    """
+    create_mapper([CPUContext(), FFmpegContext()])  # Loads the edges.
+    (index,) = (n for n, one in enumerate(EDGES) if one.function is ffmpeg_to_cpu.download)
+    before = EDGES[index]
+    EDGES[index] = replace(before, refusal=lambda source, target: "libavutil has no VA-API")
+    try:
+        with mock.patch.object(ffmpeg_to_vaapi, "hwdevices_available", return_value=["vaapi"]):
+            yield
+    finally:
+        EDGES[index] = before
 
 
 def samples(seed, info=INFO):

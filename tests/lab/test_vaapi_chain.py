@@ -143,7 +143,18 @@ def test_sizes_and_formats_change_on_the_device(bench, streams):
     assert report["bytes_copied"] == 0
     assert (report["output"]["width"], report["output"]["height"]) == (160, 88)
     assert any("p010le > nv12" in notice for notice in report["notices"])
+    _, report = bench.report(source, "--pix-fmt", "nv12", "--codec", "h264_vaapi", name="asked.mp4")
+    assert not any("p010le > nv12" in notice for notice in report["notices"])
     assert len(samples(target)) == STREAMS["10-bit"][1]
+
+
+def test_what_is_fetched_to_be_converted_for_a_kernel_is_counted(bench, streams):
+    source = make("8-bit", streams)
+    _, report = bench.report(source, "--filter", "rgb_to_yuv", "--codec", "ffv1")
+    size = report["source"]["width"] * report["source"]["height"]
+    assert report["bytes_copied"] == report["frames"] * size * 3 // 2
+    assert report["route"].endswith("with copies")
+    assert any(notice.endswith("which rgb_to_yuv reads") for notice in report["notices"])
 
 
 @pytest.mark.parametrize("codec", ["h264_vaapi", "libx264"])
@@ -197,6 +208,17 @@ def test_what_the_device_does_not_decode_is_told_and_decoded_in_software_if_aske
     )
     assert any(notice.startswith("decoded in software") for notice in report["notices"])
     assert report["bytes_copied"] == 5 * 64 * 72  # Into the encoder's surfaces.
+    assert_same(target, source)
+
+
+def test_what_no_device_decodes_is_told_and_decoded_in_software_if_asked(bench, streams):
+    source, _ = bench.report(make("8-bit", streams), "--codec", "ffv1", name="in.mkv")
+    _, status, event = bench.run(source)
+    assert status == 1
+    assert event["message"].endswith("say --software-fallback to decode it in software")
+    target, report = bench.report(source, "--software-fallback", "--codec", "ffv1")
+    told = [notice for notice in report["notices"] if notice.startswith("decoded in software")]
+    assert told == ["decoded in software: FFmpeg decodes ffv1 on no vaapi device"]
     assert_same(target, source)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from av.video.frame import VideoFrame
 
 import transcode
 from bridges.errors import DeviceNotFoundError
@@ -14,7 +15,7 @@ from transcode import hardware
 from transcode.colour import choose_pix_fmt, gray_carrier, supported_formats
 from transcode.encoder import find_encoder
 from transcode.errors import EncodeError, JobError, SourceError
-from transcode.hardware import Hardware, check_encoder, choose_hardware
+from transcode.hardware import Hardware, check_encoder, choose_hardware, nbytes_of
 from transcode.notices import Notices
 from transcode.source import Source
 
@@ -60,6 +61,19 @@ class TestDevice:
         assert (found.kind, found.node) == ("vaapi", NODE)
         assert found.description == f"vaapi: {driver.vendor} on {NODE}"
         assert driver.counts().alive == before
+
+
+@pytest.mark.parametrize(
+    ("name", "nbytes"),
+    [
+        ("nv12", 35 * 17 + 2 * 18 * 9),
+        ("p010le", 2 * 35 * 17 + 4 * 18 * 9),
+        ("y210le", 4 * 35 * 17),
+    ],
+)
+def test_bytes_of_a_frame_are_those_of_its_samples(name, nbytes):
+    # The last is what VA-API decodes 4:2:2 of 10 bits to, and no format of `bridges`.
+    assert nbytes_of(VideoFrame(35, 17, name)) == nbytes
 
 
 class TestEncoder:

@@ -1,20 +1,28 @@
 """Devices: banks and their capacity, compute units and how they are found and wired."""
 
+import gc
 import logging
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from bridges import AccessMode, TensorInfo, create_mapper
+from bridges.backends.dma import DMAContext, open_descriptors
 from bridges.errors import DeviceError, KernelError
 from bridges.kernels import names
+from tests.bridges.memories.memory import strided
 from tests.helpers.process import open_files, resident_bytes
 from tests.helpers.threads import run_together
+from tests.xma_plugins.devices import opened
 from xma_plugins.compute_unit import ComputeUnit, UnitDescription
 from xma_plugins.device import Device, DeviceDescription, open_device
 from xma_plugins.drivers import BankDescription, HardwareUnit
 from xma_plugins.drivers.host import HostDriver
 from xma_plugins.errors import (
+    BufferUseError,
     ChannelCapacityError,
     InvalidError,
     NoChannelError,
@@ -241,3 +249,77 @@ def test_the_end_of_the_process_leaves_out_devices_that_were_not_made():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestMemoryOfOthers:
+    """A device reads and writes what a mapper shows it: DMA memory, on memfds where need be."""
+
+    @pytest.fixture(params=["opencl", "opencl copies", "sycl"])
+    def device(self, request):
+        found = opened(request.param)
+        before = found.buffers, [bank.used for bank in found.banks], found.transfers.nbytes
+        yield found
+        assert (found.buffers, [bank.used for bank in found.banks]) == before[:2]
+
+    @pytest.fixture
+    def dma(self):
+        before = open_descriptors()
+        with DMAContext() as context:
+            yield context
+        gc.collect()
+        assert open_descriptors() == before
+
+    def test_is_read_and_written_where_it_lies(self, device, dma):
+        moved = device.transfers.nbytes
+        info = TensorInfo((5, 40), np.dtype("u1"), (64, 1))
+        codes = np.arange(info.span, dtype=np.uint8)
+        mapper = create_mapper([dma, device.driver.context])
+        with dma.allocate(info) as tensor:
+            os.pwrite(tensor.handle("dma_fd"), codes.tobytes(), 0)
+            with (
+                mapper.map(tensor, AccessMode.READ_WRITE) as mapped,
+                device.adopt_tensor(mapped, holder="the test") as buffer,
+            ):
+                # A copy has no gaps between its rows.
+                there = mapped.info
+                assert buffer in device.buffers
+                assert (buffer.size, buffer.device_only_buffer) == (there.span, True)
+                assert device.buffer_at(buffer.paddr + 7) is buffer
+                assert buffer.view(there).info == there
+                found = np.empty(buffer.size, np.uint8)
+                buffer.get(found)
+                np.testing.assert_array_equal(strided(found, there), strided(codes, info))
+                buffer.put(255 - found)
+                paddr = buffer.paddr
+            with pytest.raises(BufferUseError, match="of the test that was freed at"):
+                device.buffer_at(paddr)
+            written = np.frombuffer(os.pread(tensor.handle("dma_fd"), info.span, 0), np.uint8)
+            np.testing.assert_array_equal(strided(written, info), 255 - strided(codes, info))
+        if device.driver.shares_host_memory:
+            assert device.transfers.nbytes == moved
+            assert mapper.audit.bytes_copied == 0
+
+    def test_the_same_memory_may_be_adopted_twice(self, device, dma):
+        info = TensorInfo((64,), np.dtype("u1"))
+        with (
+            dma.allocate(info) as tensor,
+            create_mapper([dma, device.driver.context]).map(tensor, AccessMode.READ) as mapped,
+            device.adopt_tensor(mapped) as first,
+            device.adopt_tensor(mapped) as second,
+        ):
+            assert first.paddr != second.paddr
+            assert device.buffer_at(second.paddr) is second
+            first.close()
+            second.get(np.empty(64, np.uint8))
+
+    def test_a_closed_device_takes_none(self, dma):
+        device = open_device("opencl")
+        info = TensorInfo((64,), np.dtype("u1"))
+        with (
+            dma.allocate(info) as tensor,
+            create_mapper([dma, device.driver.context]).map(tensor, AccessMode.READ) as mapped,
+        ):
+            device.close()
+            with pytest.raises(OrderError, match=r"the test asks .*, which was closed"):
+                device.adopt_tensor(mapped, holder="the test")
+            assert device.buffers == ()

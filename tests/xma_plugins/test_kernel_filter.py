@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bridges.errors import KernelError
+from bridges import FrameInfo
+from bridges.errors import DeviceError, KernelError
 from bridges.kernels import get
 from bridges.kernels.call import parse_call
 from bridges.kernels.load import load
@@ -21,7 +22,7 @@ from xma_plugins.buffers import BufferType
 from xma_plugins.conformance import Setup, check_plugin
 from xma_plugins.device import Device, DeviceDescription, open_device
 from xma_plugins.errors import InvalidError, NoKernelError, XmaTimeoutError
-from xma_plugins.frames import XmaFrame
+from xma_plugins.frames import XmaFrame, padded_planes
 from xma_plugins.properties import FilterProperties, Port
 from xma_plugins.sessions import FilterSession
 from xma_plugins.side_data import SideData, SideDataType
@@ -238,6 +239,103 @@ def test_a_pool_that_is_never_given_back_is_told_of(host: Device):
         session.recv_frame()
     held.close()
     session.destroy()
+
+
+class Application:
+    """Gives frames to write into, over buffers of its own, and counts those that came back."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.asked: list[tuple[FrameInfo, object]] = []
+        self.back = 0
+
+    def __call__(self, info: FrameInfo, written: object) -> XmaFrame:
+        self.asked.append((info, written))
+        buffers = [
+            self._device.allocate(layout.span, device_only=True, holder="the application")
+            for layout in padded_planes(info)
+        ]
+
+        def end() -> None:
+            self.back += 1
+            for buffer in buffers:
+                buffer.close()
+
+        return XmaFrame.from_device_buffers(info, buffers, is_clone=True, on_last=end)
+
+
+def test_results_are_written_into_what_the_application_gives(device: Device):
+    given, info = Application(device), picture_info("nv12", 34, 18)
+    frames = [frame_of(info, seed, seed) for seed in range(3)]
+    before = device.buffers, device.transfers.nbytes
+    with session_of(device, "invert", zerocopy=True, depth=2, pool=1, into=given) as session:
+        # More than a pool of one could hold.
+        results = list(run(session, frames))
+        uploaded = device.transfers.nbytes - before[1]
+        for frame, made in zip(frames, results, strict=True):
+            assert made.pts == frame.pts
+            wanted = applied(get("invert"), planes(frame), info, {})
+            assert all(map(np.array_equal, planes(made), wanted))
+        assert {each.holder for each in device.buffers} - {each.holder for each in before[0]} == {
+            "the application"
+        }
+        assert given.back == 0
+        for made in results:
+            made.close()
+        assert given.back == 3
+    assert device.buffers == before[0]
+    assert uploaded == 0 or not device.driver.shares_host_memory
+    assert [form for form, _ in given.asked] == [info] * 3
+
+
+def test_what_is_written_of_a_frame_is_told_to_whom_gives_it(host: Device):
+    given, info = Application(host), picture_info("nv12", 8, 8)
+    properties = FilterProperties(
+        plugin="kernel_filter",
+        input=Port(format="nv12"),
+        output=Port(format="nv12"),
+        params={"kernel": "rgb_to_grayscale", "zerocopy": True, "into": given},
+    )
+    with FilterSession(properties, host) as session:
+        (made,) = run(session, [frame_of(info)])
+        made.close()
+    assert [list(written) for _, written in given.asked] == [[0]]
+
+
+def test_what_a_start_that_failed_was_given_goes_back(host: Device, monkeypatch):
+    given, info = Application(host), picture_info("nv12", 8, 8)
+    frame = frame_of(info)
+    with session_of(host, "invert", zerocopy=True, depth=1, into=given) as session:
+
+        def refuse(registers: bytes) -> None:
+            raise InvalidError("no such command")
+
+        monkeypatch.setattr(session, "schedule_cu_cmd", refuse)
+        for count in (1, 2):
+            with pytest.raises(InvalidError, match="no such command"):
+                session.send_frame(frame)
+            assert given.back == len(given.asked) == count
+        monkeypatch.undo()
+        (made,) = run(session, [frame])
+        wanted = applied(get("invert"), planes(frame), info, {})
+        assert all(map(np.array_equal, planes(made), wanted))
+        made.close()
+    assert given.back == 3
+    assert all(plane.refcount == 1 for plane in frame.planes)
+
+
+def test_one_who_has_none_to_give_fails_the_session_which_holds_nothing(host: Device):
+    def given(info: FrameInfo, written: object) -> XmaFrame:
+        raise DeviceError("no surface is left")
+
+    frame, before = frame_of(picture_info("nv12", 8, 8)), host.buffers
+    with (
+        session_of(host, "invert", zerocopy=True, depth=1, into=given) as session,
+        pytest.raises(DeviceError, match="no surface is left"),
+    ):
+        session.send_frame(frame)
+    assert host.buffers == before
+    assert all(plane.refcount == 1 for plane in frame.planes)
 
 
 def test_a_session_may_be_closed_in_the_middle(device: Device):
