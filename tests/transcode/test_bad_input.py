@@ -256,7 +256,7 @@ class TestOptions:
             ("gpu", "unknown device 'gpu'; devices are auto, cpu, opencl"),
             ("cuda:x", "has the form cuda[:n]"),
             ("cpu:1", "has the form cpu"),
-            ("vaapi", "say --device opencl, sycl, cuda, cpu or auto"),
+            ("xrt", "say --device opencl, sycl, cuda, vaapi, cpu or auto"),
         ],
     )
     def test_device(self, refused, clips, device, words):
