@@ -3,8 +3,8 @@
     python -m benchmarks.cuda [--streams 1 4 7 14] [--rounds 5] [--json FILE]
 
 Each round runs every case once, one after the other, with so many streams at a time: threads of
-one process, each opening the file for itself. Medians of frames a second over the rounds, and of the ratio to
-the peer in the same round. Clips are made of the sample clip, by libx264 and libx265.
+one process, each opening the file for itself. Medians of frames a second over the rounds, and of
+the ratio to the peer in the same round. Clips are made of the sample clip, by libx264 and libx265.
 """
 
 import argparse
