@@ -10,7 +10,6 @@ import av
 
 from transcode.container import error_text
 from transcode.errors import SourceError
-from transcode.timing import to_ticks
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -61,12 +60,15 @@ class FrameIndex:
 
     def first_from(self, seconds: Fraction) -> int:
         """Return the first frame at or after a time; as many as there are, where none is."""
-        return bisect_left(self.pts, self.pts[0] + to_ticks(seconds, self.time_base))
+        return bisect_left(self.pts, self.pts[0] + seconds / self.time_base)
 
-    def key_before(self, number: int, *, back: int = 0) -> int:
-        """Return the ``pts`` of the key frame at or before a frame, or of one so many before it."""
-        place = bisect_right(self.keys, self.pts[number]) - 1 - back
-        return self.keys[max(place, 0)] if self.keys else self.pts[0]
+    def key_of(self, number: int) -> int:
+        """Return the frame that decoding a frame begins with: the last key frame at or before it.
+
+        The first frame, where there is none.
+        """
+        place = bisect_right(self.keys, self.pts[number]) - 1
+        return bisect_left(self.pts, self.keys[place]) if place >= 0 else 0
 
 
 def read_index(container: InputContainer, stream: VideoStream, path: str) -> FrameIndex:

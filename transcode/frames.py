@@ -35,8 +35,12 @@ __all__ = ["Frames", "frames"]
 Place = int | float | str | Fraction
 """A frame's number; or a time in seconds, as a fraction, a float or a text such as ``"1:30.5"``."""
 
+_MARGINS = (0, 1, 10, 3600)
+"""Seconds before a key frame to seek to, one after the other, until decoding begins with it or
+before it."""
+
 _FORWARD = 32
-"""Frames that are decoded and left out at most, where seeking would find a key frame not nearer."""
+"""Frames that are decoded and left out, at most, rather than seeking."""
 
 
 def frames(
@@ -305,15 +309,15 @@ class _Video:
     def _go_to(self, number: int) -> None:
         """Have the decoder stand at a frame, or before it."""
         index = self.index
-        key = index.key_before(number)
-        if self._next < number and (index.number_of(key) or 0) <= self._next + _FORWARD:
+        key = index.key_of(number)
+        if self._next < number and key <= self._next + _FORWARD:
             return  # Decoding on is as near.
-        for back in range(len(index.keys) + 1):
-            key = index.key_before(number, back=back)
-            self._seek(key)
+        for margin in _MARGINS:
+            # Containers without an index of their own are searched by the time of any packet.
+            self._seek(index.pts[key] - round(margin / index.time_base))
             frame = next(self._decoded, None)
             found = None if frame is None else index.number_of(frame.pts or 0)
-            if frame is not None and found is not None and found <= number:
+            if frame is not None and found is not None and found <= key:
                 self._next = found
                 self._decoded = _chain(frame, self._decoded)
                 return
@@ -345,4 +349,8 @@ def _chain(frame: VideoFrame, others: Iterator[VideoFrame]) -> Iterator[VideoFra
 
 
 def _seconds(time: float | str | Fraction) -> Fraction:
-    return parse_time(time) if isinstance(time, str) else Fraction(time)
+    """Return a time as a fraction; of a float, the simplest to within a microsecond."""
+    if isinstance(time, str):
+        return parse_time(time)
+    exact = Fraction(time)
+    return exact.limit_denominator(10**6) if isinstance(time, float) else exact
