@@ -14,11 +14,11 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
 
 
 @pytest.mark.usefixtures("needs_opencl")
-@pytest.mark.parametrize("example", EXAMPLES, ids=["transcode", "memory"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["transcode", "frames", "memory"])
 def test_example_runs(example, clips, tmp_path):
     shutil.copy(clips.path("bframes"), tmp_path / "talk.mp4")
     done = subprocess.run(
