@@ -14,6 +14,7 @@ from bridges.mapper import MemoryMapper, create_mapper
 from bridges.tensor import AccessMode, MemoryType
 from bridges.way import contexts_between
 from transcode.picture import Picture
+from xma_plugins.frames import timeless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bridges.context import Context
     from bridges.frame import MediaFrame
     from bridges.kernels import Kernel, Runtime
+    from bridges.media import TensorsInfo
     from transcode.hardware import Hardware
 
 __all__ = ["FrameKernels"]
@@ -62,6 +64,7 @@ class FrameKernels(Closable):
         self._between: list[Context] = []
         self._previous: tuple[int, dict[Kernel, Frame]] = (-1, {})
         self._waits = True
+        self._forms: dict[tuple[Any, ...], FrameInfo | TensorsInfo] = {}
         self.description = ""
         if calls or (device not in ("auto", "cpu") and hardware is None):
             from bridges.kernels import fuse, parse_call
@@ -147,10 +150,16 @@ class FrameKernels(Closable):
         self, kernel: Kernel, info: FrameInfo, parameters: Mapping[str, Any]
     ) -> Frame | TensorFrame:
         assert self._runtime is not None
-        made = kernel.output(info, **parameters)
+        form = kernel, tuple(parameters.items()), timeless(info)
+        made = self._forms.get(form)
+        if made is None:
+            made = self._forms[form] = kernel.output(form[2], **parameters)
         allocate = self._runtime.context.allocate
         if isinstance(made, FrameInfo):
-            return Frame(made, list(map(allocate, made.planes)))
+            timed = FrameInfo(
+                made.format, made.width, made.height, made.colour, info.pts, info.time_base
+            )
+            return Frame(timed, list(map(allocate, made.planes)))
         return TensorFrame(made, list(map(allocate, made.tensors)))
 
     def close(self) -> None:

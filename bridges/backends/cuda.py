@@ -5,6 +5,7 @@ for by it. Work on that stream is in order with mappings; have it wait for work 
 before a mapping that was written to is closed, with ``context.stream.wait(other)``.
 """
 
+import ctypes
 import threading
 from typing import Any
 
@@ -46,8 +47,8 @@ class CUDATensor(Tensor):
     address : int
         Of the first sample, as the device sees it.
     owner : object
-        What owns the memory, held for as long as this tensor or any part of it is open. A buffer of
-        cuda-core is given back in the order of the context's stream.
+        What owns the memory, held for as long as this tensor or any part of it is open. What
+        `CUDAContext.allocate` took is given back in the order of its stream.
     writeable : bool
         What the array protocols tell of the samples.
     info, context, parent, on_open, on_close
@@ -158,6 +159,28 @@ class CUDATensor(Tensor):
         self._owner = None
 
 
+class _Memory:
+    """Memory of a device, from its pool: taken and given back in the order of a context's stream.
+
+    It holds what the stream is part of.
+    """
+
+    def __init__(self, context: "CUDAContext", nbytes: int) -> None:
+        self._current, self._stream = context.current, context.stream
+        address = ctypes.c_uint64()
+        with self._current:
+            code = quick().cuMemAllocFromPoolAsync(
+                ctypes.byref(address), nbytes, context.pool_handle, context.stream_handle
+            )
+        check_code(code, f"allocate {nbytes} bytes on {context.name}")
+        self.address = address.value
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            with self._current:
+                quick().cuMemFreeAsync(self.address, int(self._stream.handle))
+
+
 class CUDAContext(Context):
     """One GPU, with a non-blocking stream of its own in the device's primary CUDA context.
 
@@ -213,7 +236,9 @@ class CUDAContext(Context):
         self.current = Current(native)
         self.stream: Any = self.device.create_stream()
         self.stream_handle = int(self.stream.handle)
-        self._memory: Any = self.device.memory_resource
+        # cuda-core's pool of the device, which keeps what is given back to it.
+        self._pool: Any = self.device.memory_resource
+        self.pool_handle = int(self._pool.handle)
         self._pinned = PinnedPool(self.current)
         # One event does: a stream that waits for it waits for what it recorded at that moment.
         self._event: Any = self.stream.record()
@@ -239,9 +264,8 @@ class CUDAContext(Context):
         """
         self._check_open()
         check_samples("CUDA memory", info)
-        with cuda_errors(f"allocate {info.span} bytes on {self.name}"), self.current:
-            buffer = self._memory.allocate(info.span, stream=self.stream)
-        return CUDATensor(int(buffer.handle), info, owner=buffer, context=self)
+        memory = _Memory(self, info.span)
+        return CUDATensor(memory.address, info, owner=memory, context=self)
 
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
         """Return page-locked host memory, to and from which the device copies by itself.

@@ -1,6 +1,7 @@
 """FFmpeg's memory: the planes of an AVFrame in host memory or on a device, through PyAV."""
 
 import ctypes as c
+import functools
 import threading
 import weakref
 from collections.abc import Hashable
@@ -325,19 +326,16 @@ def frame_info(frame: VideoFrame) -> FrameInfo:
 
 
 def _info(frame: VideoFrame, format_in_memory: PixelFormat) -> FrameInfo:
+    native = AVFrame.from_address(frame_pointer(frame))
+    numbers = native.colorspace, native.color_range, native.color_primaries, native.color_trc
     return FrameInfo(
-        format=format_in_memory,
-        width=frame.width,
-        height=frame.height,
-        colour=Colour(
-            matrix=Matrix(frame.colorspace),
-            range=ColourRange(frame.color_range),
-            primaries=int(frame.color_primaries),
-            transfer=int(frame.color_trc),
-        ),
-        pts=frame.pts,
-        time_base=frame.time_base,
+        format_in_memory, native.width, native.height, _colour(*numbers), frame.pts, frame.time_base
     )
+
+
+@functools.lru_cache(256)
+def _colour(matrix: int, colour_range: int, primaries: int, transfer: int) -> Colour:
+    return Colour(Matrix(matrix), ColourRange(colour_range), primaries, transfer)
 
 
 def create(selector: str = "") -> FFmpegContext:

@@ -51,10 +51,13 @@ class _Event:
         self._free, self._action = free, action
         self._keep: object | None = keep
         try:
-            free_event = free.pop()
+            event = free.pop()
         except IndexError:
-            free_event = None
-        self._native = stream.record(free_event)
+            self._native = stream.record()
+            return
+        code = quick().cuEventRecord(int(event.handle), int(stream.handle))
+        check_code(code, action)
+        self._native = event
 
     @property
     def is_done(self) -> bool:
