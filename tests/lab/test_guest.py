@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.require import require
-from tests.lab.virtual_machine import missing
+from tests.lab.virtual_machine import machine, missing
 
 GUEST = Path(__file__).with_name("guest")
 WORDS = ["a b", "it's", '"x"', "$HOME", "", "new\nline", "*", "ä", "-e"]
@@ -123,6 +123,20 @@ def test_another_root_and_a_shared_folder(tmp_path):
     assert b"usr" not in done.stdout.split()
     assert (share / "copy").read_bytes() == GUEST.read_bytes()
     assert [path.name for path in root.iterdir()] == ["bin"]
+
+
+def test_a_boot_that_hangs_is_tried_again(monkeypatch):
+    boots = []
+
+    def qemu(self, initrd):
+        boots.append(initrd)
+        return ["sh", "-c", "exec yes Hm >&2", "sh"]
+
+    monkeypatch.setattr(machine.Guest, "_qemu", qemu)
+    monkeypatch.setattr(machine, "_BOOT_SECONDS", 0.2)
+    with pytest.raises(machine.GuestTimeoutError, match=r"command did not start.*said:\n"):
+        machine.Guest().run(["true"])
+    assert len(boots) == 3
 
 
 class TestEnd:

@@ -27,9 +27,9 @@ class Channels:
     Attributes
     ----------
     status : bytes
-        What the guest said about its command's end.
+        What the guest said about its command: a line as it starts, and one with its exit status.
     console : bytes
-        What its kernel and first process complained about.
+        The last that QEMU, the kernel and its first process complained about.
     """
 
     def __init__(self, outputs: dict[str, int]) -> None:
@@ -72,26 +72,39 @@ class Channels:
             line += ["-serial", f"chardev:{name}"] if name == "console" else ["-device", device]
         return line
 
-    def follow(self, stop: Callable[[], None], deadline: float) -> None:
+    @property
+    def has_started(self) -> bool:
+        """Return whether the guest has booted, and the command runs."""
+        return b"\n" in self.status
+
+    @property
+    def exit_status(self) -> int | None:
+        """Return the command's exit status, or None as long as it is not told."""
+        lines = self.status.split(b"\n")
+        return int(lines[1]) if len(lines) > 2 else None
+
+    def follow(self, stop: Callable[[], None], deadline: float, boot_deadline: float) -> None:
         """Pass on what comes until QEMU closes all channels, and stop it after the status.
 
         Parameters
         ----------
         stop : callable
             Ends QEMU. What the command wrote is in the channels by then.
-        deadline : float
-            Of ``time.monotonic``.
+        deadline, boot_deadline : float
+            When all has to be over, and when the command has to run, of ``time.monotonic``.
 
         Raises
         ------
         TimeoutError
-            The channels are open yet.
+            It is not.
         """
         with selectors.DefaultSelector() as selector:
             for name, ours in self._ours.items():
                 selector.register(ours, selectors.EVENT_READ, name)
             while selector.get_map():
-                ready = selector.select(max(deadline - time.monotonic(), 0))
+                limit = deadline if self.has_started else min(deadline, boot_deadline)
+                left = limit - time.monotonic()
+                ready = selector.select(left) if left > 0 else []
                 if not ready:
                     raise TimeoutError
                 for key, _ in ready:
@@ -99,12 +112,14 @@ class Channels:
                     if not data:
                         selector.unregister(key.fileobj)
                     self._take(key.data, data)
-                if self.status.endswith(b"\n"):
+                if self.exit_status is not None:
                     stop()
 
     def _take(self, name: str, data: bytes) -> None:
         if name in self._outputs:
             while data:
                 data = data[os.write(self._outputs[name], data) :]
+        elif name == "status":
+            self.status += data
         else:
-            setattr(self, name, getattr(self, name) + data)
+            self.console = (self.console + data)[-_BLOCK:]

@@ -33,6 +33,8 @@ _KERNEL_OPTIONS = (
     "nokaslr norandmaps mitigations=off init_on_alloc=0 cryptomgr.notests"
 )
 _CONSOLE_CHARACTERS = 4000
+_BOOTS, _BOOT_SECONDS = 3, 40
+"""Once in a hundred times the kernel hangs while it boots under QEMU, so it is started again."""
 
 
 class GuestError(Exception):
@@ -117,19 +119,35 @@ class Guest:
         outputs = {"stdout": stdout, "stderr": stderr}
         if os.path.sameopenfile(stdout, stderr):
             del outputs["stderr"]  # Over one channel, the order of what is written is kept.
-        with tempfile.TemporaryFile() as initrd, Channels(outputs) as channels:
-            initrd.write(self._initrd(command))
-            initrd.flush()
-            line = [*self._qemu(f"/proc/self/fd/{initrd.fileno()}"), *channels.options()]
-            with _started(line, channels, initrd.fileno()) as process:
+        initrd = self._initrd(command)
+        for left in reversed(range(_BOOTS)):
+            with Channels(outputs) as channels:
                 try:
-                    channels.follow(process.kill, deadline)
+                    self._boot(initrd, channels, deadline)
                 except TimeoutError:
-                    after = f"ended after {self.timeout_seconds:g} s"
-                    raise GuestTimeoutError(f"{after}{_last_words(channels.console)}") from None
-        if not channels.status:
+                    if channels.has_started or not left or time.monotonic() >= deadline:
+                        raise GuestTimeoutError(self._complaint(channels)) from None
+                else:
+                    break
+        if channels.exit_status is None:
             raise GuestError(f"it crashed{_last_words(channels.console)}")
-        return int(channels.status)
+        return channels.exit_status
+
+    def _boot(self, initrd: bytes, channels: Channels, deadline: float) -> None:
+        """Run QEMU until it ends, or raise TimeoutError."""
+        with tempfile.TemporaryFile() as file:
+            file.write(initrd)
+            file.flush()
+            line = [*self._qemu(f"/proc/self/fd/{file.fileno()}"), *channels.options()]
+            with _started(line, channels, file.fileno()) as process:
+                channels.follow(process.kill, deadline, time.monotonic() + _BOOT_SECONDS)
+
+    def _complaint(self, channels: Channels) -> str:
+        """Return what took too long."""
+        what = f"ended after {self.timeout_seconds:g} s"
+        if not channels.has_started:
+            what += ", and its command did not start"
+        return what + _last_words(channels.console)
 
     def _initrd(self, command: Sequence[str]) -> bytes:
         modules = kernel().modules
