@@ -20,6 +20,8 @@ from bridges.tensor import MemoryType
 from transcode.errors import JobError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from av.codec.codec import Codec
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from bridges.backends.cuda import CUDAContext
 
 __all__ = [
+    "KINDS",
     "POOL_FRAMES",
     "Hardware",
     "check_encoder",
@@ -38,7 +41,7 @@ __all__ = [
     "surface_formats",
 ]
 
-_KINDS = ("vaapi", "cuda")
+KINDS = ("vaapi", "cuda")
 """Kinds of devices, of those in `bridges.device`, that decode video."""
 
 _NAMES = {"vaapi": f"VA-API; {BUILD}", "cuda": "CUDA; install av from PyPI"}
@@ -132,8 +135,15 @@ class Hardware:
             self.context.close()
 
 
-def choose_hardware(device: str) -> Hardware | None:
+def choose_hardware(device: str, kinds: Sequence[str] = KINDS) -> Hardware | None:
     """Return the video hardware that a device name asks for; None where it asks for none.
+
+    Parameters
+    ----------
+    device : str
+        Its name.
+    kinds : sequence of str
+        Those of `KINDS` whose frames the caller can work with; others only run kernels for it.
 
     Raises
     ------
@@ -141,7 +151,7 @@ def choose_hardware(device: str) -> Hardware | None:
         It is not there, or PyAV was built without it; the message says what to do.
     """
     name = DeviceName.parse(device)
-    if name.kind not in _KINDS:
+    if name.kind not in kinds:
         return None
     if name.kind not in hwdevices_available():
         raise DeviceNotFoundError(
@@ -158,7 +168,7 @@ def choose_hardware(device: str) -> Hardware | None:
 
 def is_surface(frame: VideoFrame) -> bool:
     """Whether a frame is on video hardware, and not in host memory."""
-    return frame.format.name in _KINDS
+    return frame.format.name in KINDS
 
 
 def pix_fmt_of(frame: VideoFrame) -> str:
@@ -178,7 +188,7 @@ def nbytes_of(frame: VideoFrame) -> int:
 def encodes_on(codec: Codec) -> str:
     """Return the kind of device whose frames alone an encoder takes; empty for any other."""
     names = [entry.name for entry in codec.video_formats or ()]
-    return names[0] if len(names) == 1 and names[0] in _KINDS else ""
+    return names[0] if len(names) == 1 and names[0] in KINDS else ""
 
 
 def surface_formats(codec: Codec) -> tuple[str, ...]:

@@ -118,7 +118,8 @@ class _Run:
         if self._output.audio.codec not in ("copy", "none"):
             find_encoder(self._output.audio.codec, "audio")
         container_format(self._output)
-        self._hardware = choose_hardware(self._job.device)
+        # A CUDA device runs kernels alone: the steps scale, show and encode VA surfaces.
+        self._hardware = choose_hardware(self._job.device, ("vaapi",))
         check_encoder(codec, self._hardware)
         calls = self._kernel_calls()
         with contextlib.ExitStack() as stack:
