@@ -61,6 +61,7 @@ class FrameKernels(Closable):
         self._target: Context | None = hardware.context if hardware is not None else None
         self._current = hardware.current if hardware is not None else contextlib.nullcontext()
         self._mapper: MemoryMapper | None = None
+        self._to_host: MemoryMapper | None = None
         self._between: list[Context] = []
         self._previous: tuple[int, dict[Kernel, Frame]] = (-1, {})
         self._waits = True
@@ -92,11 +93,12 @@ class FrameKernels(Closable):
             As `Runtime.enqueue` raises them.
         """
         with self._current:
-            seen = self._mapped(frame)
-            if not self._calls:
-                return Picture(seen, number=number, time=time, keep=frame)
-            result, keep = self._through(seen, number)
-            return Picture(result, number=number, time=time, keep=keep)
+            result: MediaFrame = self._mapped(frame)
+            keep: object = frame
+            if self._calls:
+                assert isinstance(result, Frame)
+                result, keep = self._through(result, number)
+            return Picture(result, number=number, time=time, to_host=self._to_host, keep=keep)
 
     def _mapped(self, frame: VideoFrame) -> Frame:
         """Return a frame as the device sees it; as an array of the host where there is none."""
@@ -109,6 +111,8 @@ class FrameKernels(Closable):
             self._between = contexts_between(ffmpeg, target)
             kept = _KEPT_MAPPINGS if ffmpeg.hardware == "vaapi" else 0
             self._mapper = create_mapper([ffmpeg, *self._between, target], cache=kept)
+            if target.memory_type is not MemoryType.CPU:
+                self._to_host = create_mapper([target, CPUContext()])
         else:
             assert isinstance(self._mapper.source, FFmpegContext)
             source = self._mapper.source.wrap(frame)

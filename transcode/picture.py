@@ -13,7 +13,7 @@ from bridges.backends.ffmpeg import FFmpegContext
 from bridges.closable import Closable
 from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo
-from bridges.mapper import create_mapper
+from bridges.mapper import MemoryMapper, create_mapper
 from bridges.tensor import AccessMode, MemoryType
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Picture(Closable):
         Which frame of the video.
     time : Fraction
         When it is shown, in seconds after the first frame.
+    to_host : MemoryMapper or None
+        The way of its memory to the host; None where it lies there.
     keep : object
         Held for as long as the picture is open.
 
@@ -51,9 +53,16 @@ class Picture(Closable):
     """
 
     def __init__(
-        self, frame: MediaFrame, *, number: int, time: Fraction, keep: object = None
+        self,
+        frame: MediaFrame,
+        *,
+        number: int,
+        time: Fraction,
+        to_host: MemoryMapper | None = None,
+        keep: object = None,
     ) -> None:
         self.frame, self.number, self.time = frame, number, time
+        self._to_host = to_host
         self._keep: object | None = keep
         self._on_host: MediaFrame | None = None
 
@@ -111,13 +120,10 @@ class Picture(Closable):
 
         It is good for as long as this picture is open.
         """
+        if self._to_host is None:
+            return self.frame
         if self._on_host is None:
-            context = self.planes[0].context
-            assert context is not None
-            if context.memory_type is MemoryType.CPU:
-                return self.frame
-            mapper = create_mapper([context, CPUContext()])
-            self._on_host = mapper.map(self.frame, AccessMode.READ)
+            self._on_host = self._to_host.map(self.frame, AccessMode.READ)
         return self._on_host
 
     def __dlpack__(self, **asked: Any) -> Any:

@@ -197,9 +197,9 @@ def test_layouts_that_cannot_be(cuda, info):
 
 
 def test_failures_are_translated(cuda):
-    with pytest.raises(DeviceError, match=r"cannot allocate \d+ bytes on CUDA device 0") as caught:
+    words = r"cannot allocate \d+ bytes on CUDA device 0.*: CUDA_ERROR_OUT_OF_MEMORY"
+    with pytest.raises(DeviceError, match=words):
         cuda.allocate(TensorInfo((1 << 50,), PLANE.dtype))
-    assert type(caught.value.__cause__).__module__.startswith("cuda")
     with pytest.raises(FormatError, match="is not CUDA's"):
         cuda.wrap_pointer(4096, PLANE, owner=None)
 
