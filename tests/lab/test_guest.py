@@ -29,7 +29,8 @@ def needed():
 def guest(*arguments, **options):
     """Run a command in the guest, as a shell would."""
     options = {"capture_output": True, "timeout": 100} | options
-    return subprocess.run([GUEST, *map(str, arguments)], **options)
+    # Not by its first line: what stands in for python3 on PATH may change PATH.
+    return subprocess.run([sys.executable, GUEST, *map(str, arguments)], **options)
 
 
 ASK = """
