@@ -225,7 +225,11 @@ class Job:
             raise JobError(f"damaged is one of {get_args(DamageMode)}, got {self.damaged!r}")
         if not isinstance(self.device, str):
             raise JobError(f"device takes a text such as 'opencl', got {self.device!r}")
-        DeviceName.parse(self.device)
+        if DeviceName.parse(self.device).kind != "vaapi" and self.software_fallback:
+            raise JobError(
+                f"software decodes anyway with device {self.device!r}; leave software_fallback out, "
+                "or name a vaapi device"
+            )
 
 
 def _set(

@@ -28,7 +28,7 @@ def test_every_option_reaches_the_job(invoke, jobs):
         *("--crf", "23.5", "--bitrate", "2.5M", "--gop", "50", "--pix-fmt", "yuv420p"),
         *("-o", "tune=film", "-o", "x265-params=a=1:b=2", "--size", "1280x-2", "--fps", "29.97"),
         *("--start", "1:30", "--duration", "0.5", "--audio", "aac:128k", "--format", "matroska"),
-        *("--device", "OpenCL:0:1", "--verify", "full", "--damaged", "keep"),
+        *("--device", "VAAPI:/dev/dri/renderD129", "--verify", "full", "--damaged", "keep"),
         "--software-fallback",
     )
     assert result.exit_code == 0, result.output
@@ -37,7 +37,7 @@ def test_every_option_reaches_the_job(invoke, jobs):
     video = output.video
     assert job.filters == ("invert(amount=0.5)", "rgb_to_grayscale")
     assert (job.vf, job.start, job.duration) == ("hflip", Fraction(90), Fraction(1, 2))
-    assert (job.device, job.verify, job.damaged) == ("opencl:0:1", "full", "keep")
+    assert (job.device, job.verify, job.damaged) == ("vaapi:/dev/dri/renderD129", "full", "keep")
     assert job.software_fallback
     assert (output.path, output.format) == ("-", "matroska")
     assert output.audio == AudioOptions(codec="aac", bit_rate=128_000)

@@ -38,7 +38,7 @@ jobs:
     filters: [rgb_to_grayscale, "resize(width=1280, height=720)"]
     start: 1:30
     duration: 0:01:30.250
-    device: OpenCL:0
+    device: VAAPI:/dev/dri/renderD129
     software_fallback: on
     verify: full
     damaged: keep
@@ -71,7 +71,7 @@ JOB = Job(
     filters=("rgb_to_grayscale", "resize(width=1280, height=720)"),
     start=Fraction(90),
     duration=Fraction(361, 4),
-    device="opencl:0",
+    device="vaapi:/dev/dri/renderD129",
     software_fallback=True,
     verify="full",
     damaged="keep",
