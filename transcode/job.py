@@ -227,8 +227,8 @@ class Job:
             raise JobError(f"device takes a text such as 'opencl', got {self.device!r}")
         if DeviceName.parse(self.device).kind != "vaapi" and self.software_fallback:
             raise JobError(
-                f"software decodes anyway with device {self.device!r}; leave software_fallback out, "
-                "or name a vaapi device"
+                f"software decodes anyway with device {self.device!r}; leave software_fallback "
+                "out, or name a vaapi device"
             )
 
 
