@@ -63,7 +63,8 @@ class FrameKernels(Closable):
         self._mapper: MemoryMapper | None = None
         self._to_host: MemoryMapper | None = None
         self._between: list[Context] = []
-        self._previous: tuple[int, dict[Kernel, Frame]] = (-1, {})
+        self._previous: tuple[int, dict[int, Frame]] = (-1, {})
+        """A frame's number, and what kernels made of it that read it again, by their places."""
         self._waits = True
         self._forms: dict[tuple[Any, ...], FrameInfo | TensorsInfo] = {}
         self.description = ""
@@ -123,22 +124,22 @@ class FrameKernels(Closable):
         source: MediaFrame = seen
         known, old = self._previous
         before = old if known == number - 1 else {}
-        kept: dict[Kernel, Frame] = {}
+        kept: dict[int, Frame] = {}
         pending = []
         opened: list[MediaFrame] = [seen]
         try:
-            for kernel, parameters in self._calls:
+            for place, (kernel, parameters) in enumerate(self._calls):
                 if not isinstance(source, Frame):
                     raise FormatError(f"{kernel.name} reads pictures, and gets numbers")
                 result = self._allocate(kernel, source.info, parameters)
-                previous = before.get(kernel, source) if kernel.takes_previous else None
+                previous = before.get(place, source) if kernel.takes_previous else None
                 event = self._runtime.enqueue(kernel, source, result, parameters, previous=previous)
                 pending.append(event)
                 if self._waits:
                     event.wait()
                 if kernel.takes_previous and isinstance(result, Frame):
                     # The next frame reads it: it goes once nobody refers to it.
-                    kept[kernel], result = result, _lent(result)
+                    kept[place], result = result, _lent(result)
                 opened.append(result)
                 source = result
         except BaseException:

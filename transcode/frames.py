@@ -196,6 +196,8 @@ class _Video:
         self._index: FrameIndex | None = None
         self._closed = False
         with contextlib.ExitStack() as stack:
+            if self._hardware is not None:
+                stack.callback(self._hardware.close)
             self.kernels = FrameKernels(kernels, device, self._hardware)
             stack.callback(self.kernels.close)
             self._container, self._stream = self._open()

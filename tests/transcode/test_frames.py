@@ -150,6 +150,17 @@ def test_a_kernel_that_reads_its_last_result_reads_that_of_the_frame_before(clip
     assert not np.array_equal(in_order[4], alone)
 
 
+def test_two_kernels_that_read_their_last_results_read_each_its_own(clips):
+    path = clips.path("h264")
+    twice = ["denoise(strength=0.2)", "denoise(strength=0.9)"]
+    with transcode.frames(path, device="cpu", kernels=twice) as frames:
+        made = [luma(picture).copy() for picture in frames]
+    with transcode.frames(path, device="cpu", kernels=twice[:1]) as first:
+        once = [luma(picture).copy() for picture in first]
+    assert any(not np.array_equal(*pair) for pair in zip(made, once, strict=True))
+    np.testing.assert_array_equal(made[0], once[0])
+
+
 def test_numbers(clips):
     with transcode.frames(clips.path("h264"), device="cpu", kernels=["histogram"]) as frames:
         counts = np.asarray(frames[0])
