@@ -71,7 +71,9 @@ def choose_pix_fmt(codec: Codec, source: str, requested: str | None) -> str:
     if not supported or (source in supported and not (is_played and source.startswith("gray"))):
         return source
     if known is not None and known.model is ColourModel.GRAY:
-        return gray_carrier(codec, known, None)
+        carrier = gray_carrier(codec, known, None)
+        if carrier in supported:
+            return carrier
     best, _ = find_best_pix_fmt_of_list(
         _in_colour(supported), source, bool(known and known.has_alpha)
     )

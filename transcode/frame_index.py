@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 __all__ = ["FrameIndex", "read_index"]
@@ -72,7 +74,9 @@ class FrameIndex:
 
 
 def read_index(container: InputContainer, stream: VideoStream, path: str) -> FrameIndex:
-    """Read the times of a stream's packets, to the end of the file; nothing is decoded.
+    """Read the times of a stream's packets, to the end of the file; one frame is decoded.
+
+    What cannot be decoded because the file begins between two key frames is left out.
 
     Parameters
     ----------
@@ -89,6 +93,7 @@ def read_index(container: InputContainer, stream: VideoStream, path: str) -> Fra
         It cannot be read, or has packets without times.
     """
     shown, keys = [], []
+    first: int | None = None
     try:
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:
@@ -101,8 +106,20 @@ def read_index(container: InputContainer, stream: VideoStream, path: str) -> Fra
             shown.append(packet.pts)
             if packet.is_keyframe:
                 keys.append(packet.pts)
+            if first is None:
+                first = _first_pts(packet)
     except av.FFmpegError as error:
         raise SourceError(f"{path}: {error_text(path, error)}") from error
     if not shown or not stream.time_base:
         raise SourceError(f"{path}: no frame")
+    if first in shown:
+        shown, keys = ([pts for pts in each if pts >= first] for each in (shown, keys))
     return FrameIndex(tuple(sorted(set(shown))), tuple(sorted(keys)), stream.time_base)
+
+
+def _first_pts(packet: Packet[VideoStream]) -> int | None:
+    """Return the time stamp of the frame that a packet gives, where it gives one."""
+    with contextlib.suppress(av.FFmpegError):
+        for frame in packet.decode():
+            return frame.pts
+    return None

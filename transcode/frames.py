@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -204,7 +205,8 @@ class _Video:
             stack.callback(self._container.close)
             self._opened = stack.pop_all()
         self._decoded: Iterator[VideoFrame] = self._decode()
-        self._next = 0
+        self._next: int | None = 0  # None: nobody knows where the decoder stands.
+        self._begun = False
         self._first: int | None = None
 
     @property
@@ -247,7 +249,7 @@ class _Video:
 
     def _refusal(self, error: av.FFmpegError) -> str:
         words = f"{self.path}: cannot be decoded: {error_text(self.path, error)}"
-        if self._hardware is not None and self._next == 0 and not self._fallback:
+        if self._hardware is not None and not self._begun and not self._fallback:
             words += f"; or {self._hardware.name} cannot, then say software_fallback=True"
         return words
 
@@ -263,17 +265,19 @@ class _Video:
 
     def places(self, start: Place | None, stop: Place | None, step: int) -> range | None:
         """Return the numbers of the frames asked for; None: all, however many there are."""
-        if not isinstance(step, int) or step < 1:
+        stride = _whole(step)
+        if stride is None or stride < 1:
             raise JobError(f"step is a whole number of 1 or more, got {step!r}")
-        if start is None and stop is None and step == 1:
+        if start is None and stop is None and stride == 1:
             return None
         whole = range(len(self.index))
-        return whole[slice(self._place(start), self._place(stop), step)]
+        return whole[slice(self._place(start), self._place(stop), stride)]
 
     def _place(self, place: Place | None) -> int | None:
-        if place is None or isinstance(place, int):
-            return place
-        return self.index.first_from(_seconds(place))
+        if place is None:
+            return None
+        number = _whole(place)
+        return self.index.first_from(_seconds(place)) if number is None else number
 
     def read(self, number: int) -> Picture | None:
         """Return a frame by its number; None behind the last."""
@@ -287,17 +291,20 @@ class _Video:
             return self.kernels.run(frame, number=number, time=time)
 
     def _frame(self, number: int) -> VideoFrame | None:
-        if number != self._next:
-            self._go_to(number)
+        position, self._next = self._next, None  # What fails on the way is sought anew.
+        if position != number:
+            position = self._go_to(number, position)
         frame = next(self._decoded, None)
-        while frame is not None and self._next < number:
-            self._next += 1
+        while frame is not None and position < number:
+            position += 1
             frame = next(self._decoded, None)
         if frame is not None:
             if self._first is None and number == 0:
                 self._first = frame.pts
             self._check(frame, number)
-            self._next += 1
+            self._begun = True
+            position += 1
+        self._next = position
         return frame
 
     def _check(self, frame: VideoFrame, number: int) -> None:
@@ -308,21 +315,20 @@ class _Video:
                 f"the decoder gives one of time stamp {frame.pts}; the file is damaged"
             )
 
-    def _go_to(self, number: int) -> None:
-        """Have the decoder stand at a frame, or before it."""
+    def _go_to(self, number: int, position: int | None) -> int:
+        """Have the decoder stand at a frame, or before it; return at which."""
         index = self.index
         key = index.key_of(number)
-        if self._next < number and key <= self._next + _FORWARD:
-            return  # Decoding on is as near.
+        if position is not None and position < number and key <= position + _FORWARD:
+            return position  # Decoding on is as near.
         for margin in _MARGINS:
             # Containers without an index of their own are searched by the time of any packet.
             self._seek(index.pts[key] - round(margin / index.time_base))
             frame = next(self._decoded, None)
             found = None if frame is None else index.number_of(frame.pts or 0)
             if frame is not None and found is not None and found <= key:
-                self._next = found
                 self._decoded = _chain(frame, self._decoded)
-                return
+                return found
         raise SourceError(f"{self.path}: frame {number} cannot be sought")
 
     def _seek(self, pts: int) -> None:
@@ -350,9 +356,20 @@ def _chain(frame: VideoFrame, others: Iterator[VideoFrame]) -> Iterator[VideoFra
     yield from others
 
 
+def _whole(value: Any) -> int | None:
+    """Return a whole number of any type, NumPy's too, as an int; None of anything else."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def _seconds(time: float | str | Fraction) -> Fraction:
     """Return a time as a fraction; of a float, the simplest to within a microsecond."""
     if isinstance(time, str):
         return parse_time(time)
-    exact = Fraction(time)
+    try:
+        exact = Fraction(time)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise JobError(f"time {time!r} is no number of seconds") from error
     return exact.limit_denominator(10**6) if isinstance(time, float) else exact

@@ -115,6 +115,51 @@ def test_start_and_stop_by_number_and_by_time(clips):
         assert [each.number for each in frames] == [0]
 
 
+def test_whole_numbers_of_numpy_count_frames(clips):
+    path, (first, last, step) = clips.path("h264"), np.array([1, 9, 4])
+    with transcode.frames(path, start=first, stop=last, step=step) as part:
+        assert [picture.number for picture in part] == [1, 5]
+
+
+def coded(path, codec, *, damaged=-1):
+    """Write 15 frames with a key frame at every fifth; one packet may hold nothing of use."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"deadline": "realtime"})
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 5
+        pictures = [np.full((72, 64), 16 * number, np.uint8) for number in range(15)]
+        frames = [av.VideoFrame.from_ndarray(picture, "yuv420p") for picture in pictures]
+        packets = [packet for frame in (*frames, None) for packet in stream.encode(frame)]
+        for number, packet in enumerate(packets):
+            if number == damaged:
+                memoryview(packet)[:] = b"\xff" * packet.size
+            container.mux(packet)
+    return path
+
+
+def test_a_capture_begins_with_what_can_be_decoded(tmp_path):
+    path = coded(tmp_path / "whole.ts", "libx264")
+    with av.open(str(path)) as container:
+        start = [packet.pos for packet in container.demux(video=0)][1]
+    capture = tmp_path / "capture.ts"
+    capture.write_bytes(path.read_bytes()[start:])
+    expected = decoded(capture)
+    with transcode.frames(capture) as frames:
+        assert len(frames) == len(expected) == 10
+        for place in (9, 0, 5):
+            np.testing.assert_array_equal(luma(frames[place]), expected[place][1])
+
+
+def test_frames_around_a_damaged_one_can_be_had(tmp_path):
+    path = coded(tmp_path / "damaged.webm", "libvpx-vp9", damaged=7)
+    with transcode.frames(path) as frames:
+        for place in (7, 12, 7, 3, 7, 14):
+            if place == 7:
+                with pytest.raises(SourceError, match="cannot be decoded"):
+                    frames[place]
+            else:
+                assert abs(float(luma(frames[place]).mean()) - 16 * place) < 3
+
+
 @pytest.mark.parametrize("device", ["cpu", "opencl", "sycl"])
 @pytest.mark.usefixtures("needs_opencl")
 def test_kernels(clips, device):
@@ -234,6 +279,9 @@ class TestWrong:
                 frames[10000]
             with pytest.raises(JobError):
                 frames.at("noon")
+            for time in (float("nan"), float("inf"), None):
+                with pytest.raises(JobError, match="no number of seconds"):
+                    frames.at(time)
 
     def test_after_close(self, clips):
         frames = transcode.frames(clips.path("h264"))

@@ -114,6 +114,7 @@ class TestEncoder:
             ("h264", "yuv420p", "nv12"),
             ("h264", "p010le", "nv12"),
             ("h264", "gray", "nv12"),
+            ("h264", "gray10le", "nv12"),
             ("hevc", "p010le", "p010le"),
             ("hevc", "yuv420p10le", "p010le"),
             ("hevc", "gray10le", "p010le"),
