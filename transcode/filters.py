@@ -6,6 +6,7 @@ from typing import Protocol
 
 from av.video.frame import VideoFrame
 
+from transcode.hardware import is_surface, nbytes_of
 from transcode.notices import Notices
 from xma_plugins.builtin.libav_graph import (
     FilterChain,
@@ -43,6 +44,11 @@ class GraphStep:
     notices : Notices
         Told when frames change their form.
 
+    Attributes
+    ----------
+    fetched : int
+        Bytes of frames that came from video hardware and left in host memory, so far.
+
     Raises
     ------
     FilterError
@@ -54,6 +60,8 @@ class GraphStep:
         self._chain, self._rate, self._notices = chain, rate, notices
         self._graph: FilterChain | None = None
         self._geometry: Geometry | None = None
+        self._takes_surfaces = False
+        self.fetched = 0
 
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Filter a frame, or flush at None.
@@ -72,14 +80,20 @@ class GraphStep:
                 self._notices.add(changed(self._geometry, form))
             yield from self._flush()
             self._graph = FilterChain(self._chain, frame, rate=self._rate)
-            self._geometry = form
+            self._geometry, self._takes_surfaces = form, is_surface(frame)
         if self._graph is not None:
-            yield from self._graph.run(frame)
+            yield from self._counted(self._graph.run(frame))
+
+    def _counted(self, filtered: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        for frame in filtered:
+            if self._takes_surfaces and not is_surface(frame):
+                self.fetched += nbytes_of(frame)
+            yield frame
 
     def _flush(self) -> Iterator[VideoFrame]:
         graph, self._graph = self._graph, None
         if graph is not None:
-            yield from graph.run(None)
+            yield from self._counted(graph.run(None))
 
     def cancel(self) -> None:
         """Do nothing: it waits for nobody."""

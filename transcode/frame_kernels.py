@@ -12,7 +12,7 @@ from bridges.errors import FormatError
 from bridges.frame import Frame, FrameInfo, TensorFrame
 from bridges.mapper import MemoryMapper, create_mapper
 from bridges.tensor import AccessMode, MemoryType
-from bridges.way import contexts_between
+from bridges.way import contexts_for
 from transcode.picture import Picture
 from xma_plugins.frames import timeless
 
@@ -109,7 +109,7 @@ class FrameKernels(Closable):
             ffmpeg = FFmpegContext(hardware_of(frame))
             source = ffmpeg.wrap(frame)  # The first frame tells the device.
             target = self._target or CPUContext()
-            self._between = contexts_between(ffmpeg, target)
+            self._between = contexts_for(source, target)
             kept = _KEPT_MAPPINGS if ffmpeg.hardware == "vaapi" else 0
             self._mapper = create_mapper([ffmpeg, *self._between, target], cache=kept)
             if target.memory_type is not MemoryType.CPU:

@@ -98,6 +98,7 @@ class Source:
     ) -> None:
         self.path = path
         self._hardware, self._fallback = hardware, software_fallback
+        self._keeps_damaged = keep_damaged
         self._notices = notices
         self.damage = Damage(path, keep=keep_damaged, notices=notices)
         self.container = open_input(path, hardware=hardware, software_fallback=software_fallback)
@@ -414,7 +415,8 @@ class Source:
             if not self._past_key_frame and not packet.is_keyframe:
                 self.damage.count += 1  # A capture may begin between two key frames.
                 return
-            if self._hardware is not None and not self._fallback and not self.frames_decoded:
+            said = self._fallback or self._keeps_damaged
+            if self._hardware is not None and not said and not self.frames_decoded:
                 raise SourceError(self._cannot_decode(self._hardware, error)) from error
             what = f"a packet{_place(packet)} cannot be decoded"
             self.damage.found(what, error, at_all=self.frames_decoded > 0)
@@ -430,8 +432,8 @@ class Source:
         what = " ".join(filter(None, (context.name, context.profile)))
         return (
             f"{self.path}: {hardware.name} cannot decode {what} of {context.width}x"
-            f"{context.height}, or the file is damaged ({error}); say --software-fallback to "
-            "decode it in software"
+            f"{context.height}, which --software-fallback decodes in software; or the file is "
+            f"damaged, and --damaged keep goes on ({error})"
         )
 
     def _check_picture(self, frame: VideoFrame) -> None:

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from transcode.colour import choose_pix_fmt
 from transcode.filters import GraphStep
 from transcode.fit import FitStep, even_size
-from transcode.hardware import POOL_FRAMES, encodes_on, is_surface, nbytes_of, pix_fmt_of
+from transcode.hardware import POOL_FRAMES, encodes_on, is_surface, pix_fmt_of
 from transcode.job import VideoOptions
 from transcode.notices import Notices
 from transcode.surfaces import Surfaces
@@ -56,12 +56,11 @@ class SurfaceFitStep:
         self._on_host = FitStep(codec, options, rate=rate, notices=notices)
         self._on_device: GraphStep | None = None
         self._target: Form | None = None
-        self._fetched = 0
 
     @property
     def bytes_copied(self) -> int:
         """Bytes that were fetched from surfaces, so far; `Surfaces` counts the others."""
-        return self._fetched
+        return self._on_device.fetched if self._on_device is not None else 0
 
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Fit a frame, or flush at None."""
@@ -89,10 +88,7 @@ class SurfaceFitStep:
             if frame is not None:
                 yield frame
             return
-        for fitted in self._on_device.process(frame):
-            if not is_surface(fitted):
-                self._fetched += nbytes_of(fitted)
-            yield fitted
+        yield from self._on_device.process(frame)
 
     def _through_host(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         for fitted in self._on_host.process(frame):

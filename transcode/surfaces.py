@@ -11,7 +11,6 @@ from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
 from bridges.backends.ffmpeg_hardware import device_reference
 from bridges.backends.ffmpeg_properties import copy_properties, set_info
-from bridges.backends.vaapi import VAAPITensor
 from bridges.backends.vaapi_ffmpeg import (
     SurfacePool,
     open_device,
@@ -22,7 +21,7 @@ from bridges.edges.countdown import Countdown
 from bridges.mapper import MemoryMapper, create_mapper
 from bridges.native.drm import MODIFIER_INVALID, MODIFIER_LINEAR, modifier_name
 from bridges.tensor import AccessMode, MemoryType
-from bridges.way import contexts_between
+from bridges.way import contexts_between, surface_modifier
 from xma_plugins.frame_pool import constant_plane
 from xma_plugins.frames import BufferRef, XmaFrame, timeless
 from xma_plugins.side_data import SideDataType
@@ -171,7 +170,7 @@ class Surfaces(Closable):
         if mapper is None:
             between = contexts_between(self._ffmpeg, target)
             self._derived += between
-            modifier = self._modifier(frame, between[0])
+            modifier = surface_modifier(self._ffmpeg.wrap(frame), between[0])
             if modifier != MODIFIER_LINEAR:
                 between = between[:1]
                 how = "are not known to" if modifier == MODIFIER_INVALID else "do not"
@@ -183,16 +182,6 @@ class Surfaces(Closable):
             mapper = create_mapper(contexts, cache=_KEPT_MAPPINGS)
             self._mappers[target.memory_type] = mapper
         return mapper
-
-    def _modifier(self, frame: VideoFrame, display: Context) -> int:
-        """Return how a surface's samples lie: linear, where the host and others can read them."""
-        assert self._ffmpeg is not None
-        mapper = create_mapper([self._ffmpeg, display])
-        with mapper.map(self._ffmpeg.wrap(frame), AccessMode.READ) as on_display:
-            (plane, *_) = on_display.tensors
-            assert isinstance(plane, VAAPITensor)
-            found = (each.modifier for each in plane.surface.layout)
-            return next((each for each in found if each != MODIFIER_LINEAR), MODIFIER_LINEAR)
 
     def _picture(self, frame: VideoFrame, access: AccessMode) -> XmaFrame:
         device = self._device

@@ -109,6 +109,7 @@ class _Run:
         self._pipeline: Pipeline | None = None
         self._runtime: ChosenRuntime | None = None
         self._hardware: Hardware | None = None
+        self._vf: GraphStep | None = None
         self._fit: SurfaceFitStep | None = None
         self._surfaces: list[Surfaces] = []
 
@@ -194,7 +195,8 @@ class _Run:
         video = self._output.video
         steps: list[Step] = []
         if self._job.vf is not None:
-            steps.append(GraphStep(self._job.vf, rate=source.rate, notices=self._notices))
+            self._vf = GraphStep(self._job.vf, rate=source.rate, notices=self._notices)
+            steps.append(self._vf)
         if calls:
             self._kernels = self._kernel_step(stack, codec, calls)
             steps.append(self._kernels)
@@ -326,6 +328,7 @@ class _Run:
     def _bytes_copied(self) -> int:
         kernels = self._kernels.bytes_copied if self._kernels else 0
         fetched = self._fit.bytes_copied if self._fit is not None else 0
+        fetched += self._vf.fetched if self._vf is not None else 0
         return kernels + fetched + sum(surfaces.bytes_copied for surfaces in self._surfaces)
 
     def _verify(self, publication: Publication | None, source: Source, sink: Sink) -> VerifyMode:

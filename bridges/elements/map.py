@@ -10,7 +10,7 @@ from bridges.frame import MediaFrame
 from bridges.mapper import MemoryMapper, create_mapper
 from bridges.media import MediaType
 from bridges.tensor import AccessMode, MemoryType
-from bridges.way import contexts_between
+from bridges.way import contexts_for
 
 __all__ = ["MapTransform"]
 
@@ -68,15 +68,15 @@ class MapTransform(Transform):
         source = frame.tensors[0].context
         if self.mapper is None or self.mapper.source is not source:
             self.close()
-            self.mapper = self._mapper_from(source)
+            self.mapper = self._mapper_for(frame, source)
         return self.mapper.map(frame, self._access)
 
-    def _mapper_from(self, source: Context) -> MemoryMapper:
+    def _mapper_for(self, frame: MediaFrame, source: Context) -> MemoryMapper:
         target = self._target_for(source)
         ends = (source.memory_type, target.memory_type)
         between = [context for context in self.contexts if context.memory_type not in ends]
         given = {context.memory_type for context in between}
-        for context in contexts_between(source, target):
+        for context in contexts_for(frame, target):
             if context.memory_type in given:
                 context.close()
             else:

@@ -7,12 +7,11 @@ import gc
 import numpy as np
 import pytest
 
-from bridges import AccessMode, MemoryType, create_mapper
+from bridges import AccessMode, MemoryType, create_mapper, way
 from bridges.backends.cpu import CPUContext
 from bridges.backends.dma import DMAContext, open_descriptors
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.element_table import create_element
-from bridges.elements import map as map_element
 from bridges.errors import ClosedError, ElementError
 from bridges.way import contexts_between
 from tests.bridges.drm_prime import filled, info_of, samples_of
@@ -120,7 +119,7 @@ class TestMap:
             found.extend(made)
             return made
 
-        monkeypatch.setattr(map_element, "contexts_between", remembered)
+        monkeypatch.setattr(way, "contexts_between", remembered)
         return found
 
     @pytest.mark.parametrize("kind", ["CPU", "OpenCL"])

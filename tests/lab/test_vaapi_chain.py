@@ -244,6 +244,31 @@ def test_the_sample_takes_the_same_chain(driver, streams, tmp_path, memory, rout
     assert made[0].read_bytes() == made[1].read_bytes()
 
 
+def test_frames_for_python_are_copies_where_surfaces_are_tiled(driver, streams):
+    script = (
+        "import sys, numpy, transcode\n"
+        "path, node = sys.argv[1:]\n"
+        "gray = {'kernels': ['rgb_to_grayscale'], 'device': 'cpu'}\n"
+        "with transcode.frames(path, **gray) as soft:\n"
+        "    expected = [numpy.asarray(picture) for picture in soft]\n"
+        "with transcode.frames(path, **gray | {'device': 'vaapi:' + node}) as hard:\n"
+        "    for number in (3, 0, 7):\n"
+        "        assert (numpy.asarray(hard[number]) == expected[number]).all()\n"
+        "    print(hard.route)\n"
+    )
+    for options, words in (({}, "zero-copy"), ({"MODIFIER": TILED}, "B copied in")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, make("8-bit", streams), NODE],
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | driver.variables(**options),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout
+
+
 def test_ten_thousand_frames_leave_nothing(driver, streams):
     source = make("8-bit", streams)
     done = subprocess.run(
