@@ -47,6 +47,8 @@ def rgb_to_grayscale(
 
 
 if __name__ == "__main__":
+    if not 3 <= len(sys.argv) <= 5:
+        sys.exit(__doc__)
     try:
         print(rgb_to_grayscale(*sys.argv[1:]))
     except XTranscodeError as error:

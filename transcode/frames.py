@@ -97,9 +97,10 @@ def frames(
 class Frames(Sequence[Picture], Closable):
     """Frames of one video, or some of them. It is used by one thread at a time.
 
-    Iterating decodes each frame once. ``frames[7]`` and `at` seek, exactly, with constant and with
-    variable frame rates; ``frames[10:90:2]`` is a part, which decodes nothing yet and shares the
-    open file.
+    Iterating decodes each frame once, and ends where nothing more can be decoded: of a file that
+    breaks off there are fewer than ``len`` says. ``frames[7]`` and `at` seek, exactly, with
+    constant and with variable frame rates; ``frames[10:90:2]`` is a part, which decodes nothing yet
+    and shares the open file.
 
     Each `Picture` has memory of its own and lasts until it is closed or forgotten; the file and the
     device stay open until ``close()``.
@@ -277,7 +278,12 @@ class _Video:
         if place is None:
             return None
         number = _whole(place)
-        return self.index.first_from(_seconds(place)) if number is None else number
+        if number is not None:
+            return number
+        seconds = _seconds(place)
+        if seconds < 0:
+            raise JobError(f"times count from the first frame on, got {place!r}")
+        return self.index.first_from(seconds)
 
     def read(self, number: int) -> Picture | None:
         """Return a frame by its number; None behind the last."""

@@ -69,6 +69,10 @@ def test_pure_colours(tmp_path, pix_fmt, memory):
 
 
 def test_its_own_words():
+    done = run()
+    assert done.returncode != 0
+    assert "input.mp4 output.gray" in done.stderr
+    assert "Traceback" not in done.stderr
     done = run("absent.mp4", "out.gray")
     assert done.returncode != 0
     assert "cannot open absent.mp4" in done.stderr

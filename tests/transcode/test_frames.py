@@ -274,6 +274,8 @@ class TestWrong:
         path = clips.path("h264")
         with pytest.raises(JobError, match="step"):
             transcode.frames(path, step=0)
+        with pytest.raises(JobError, match=r"from the first frame on, got -1\.5"):
+            transcode.frames(path, start=-1.5)
         with transcode.frames(path) as frames:
             with pytest.raises(IndexError, match="no frame 10000"):
                 frames[10000]
