@@ -52,17 +52,8 @@ class Bench:
         """Return the target, the exit status, and the last event."""
         left, target = self._folder / "left", self._folder / name
         left.unlink(missing_ok=True)
-        command = [sys.executable, "-c", RUN, "run", source, target, "-y", "--progress", "json"]
-        done = subprocess.run(
-            [*command, "--device", device, *options],
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT)}
-            | self._driver.variables(REPORT=str(left), **failures),
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        command = ("-c", RUN, "run", source, target, "-y", "--progress", "json", "--device", device)
+        done = run_python(self._driver, *command, *options, REPORT=str(left), **failures)
         assert "Traceback" not in done.stderr, done.stderr
         if left.exists():
             counts = dict(line.split() for line in left.read_text().splitlines())
@@ -75,6 +66,19 @@ class Bench:
         target, status, event = self.run(*arguments, **options)
         assert status == 0, event
         return target, event["report"]
+
+
+def run_python(driver, *arguments, **options):
+    """Run Python with the driver; return the process."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | driver.variables(**options),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -148,6 +152,15 @@ def test_sizes_and_formats_change_on_the_device(bench, streams):
     assert len(samples(target)) == STREAMS["10-bit"][1]
 
 
+def test_both_kinds_of_encoders_get_the_same_scaled_samples(bench, streams):
+    source, size = make("8-bit", streams), ("--size", "160x88")
+    by_device, report = bench.report(source, *size, "--codec", "h264_vaapi", name="out.mp4")
+    lossless = ("--codec", "ffv1", "--pix-fmt", "yuv420p")
+    by_software, _ = bench.report(source, *size, *lossless)
+    assert report["bytes_copied"] == 0
+    assert_same(by_device, by_software)
+
+
 def test_what_is_fetched_to_be_converted_for_a_kernel_is_counted(bench, streams):
     source = make("8-bit", streams)
     _, report = bench.report(source, "--filter", "rgb_to_yuv", "--codec", "ffv1")
@@ -162,7 +175,16 @@ def test_what_is_fetched_to_be_converted_for_a_kernel_is_counted(bench, streams)
 def test_the_size_changes_in_the_middle(bench, streams, options, codec):
     source = make("resized", streams)
     target, report = bench.report(source, *options, "--codec", codec, name="out.mp4")
-    assert len(samples(target)) == report["frames"] == STREAMS["resized"][1]
+    found = samples(target)
+    assert len(found) == report["frames"] == STREAMS["resized"][1]
+    if codec == "h264_vaapi" and not options:
+        with av.open(str(source)) as container:
+            decoded = list(container.decode(video=0))
+        # Up to the change they are what was decoded; from there on they are scaled to that.
+        sizes = [(frame.width, frame.height) for frame in decoded]
+        change = next(number for number, size in enumerate(sizes) if size != sizes[0])
+        for mine, theirs in zip(found[:change], decoded[:change], strict=True):
+            np.testing.assert_array_equal(mine, theirs.to_ndarray())
     assert any("frames change" in notice for notice in report["notices"])
 
 
@@ -230,15 +252,8 @@ def test_the_sample_takes_the_same_chain(driver, streams, tmp_path, memory, rout
     source, made = make("8-bit", streams), []
     for node, expected in ((NODE, f"FFmpeg > VAAPI > {route}"), ("", "FFmpeg > CPU")):
         made.append(tmp_path / f"{len(made)}.gray")
-        done = subprocess.run(
-            [sys.executable, "samples/rgb_to_grayscale.py", source, made[-1], memory, node],
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | driver.variables(NO_DERIVE="1"),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        sample = ("samples/rgb_to_grayscale.py", source, made[-1], memory, node)
+        done = run_python(driver, *sample, NO_DERIVE="1")
         assert done.stdout.startswith(f"{STREAMS['8-bit'][1]} pictures by {expected}"), done
         assert done.stdout.endswith("zero-copy\n")
     assert made[0].read_bytes() == made[1].read_bytes()
@@ -257,29 +272,15 @@ def test_frames_for_python_are_copies_where_surfaces_are_tiled(driver, streams):
         "    print(hard.route)\n"
     )
     for options, words in (({}, "zero-copy"), ({"MODIFIER": TILED}, "B copied in")):
-        done = subprocess.run(
-            [sys.executable, "-c", script, make("8-bit", streams), NODE],
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | driver.variables(**options),
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        done = run_python(driver, "-c", script, make("8-bit", streams), NODE, **options)
         assert done.returncode == 0, done.stderr
         assert words in done.stdout
 
 
 def test_ten_thousand_frames_leave_nothing(driver, streams):
     source = make("8-bit", streams)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.lab.map_surfaces", source, NODE, "10000"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | driver.variables(NO_DERIVE="1"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    mapping = ("-m", "tests.lab.map_surfaces", source, NODE, "10000")
+    done = run_python(driver, *mapping, NO_DERIVE="1")
     assert done.returncode == 0, done.stderr
     before, after = json.loads(done.stdout)
     assert after == before
