@@ -29,11 +29,15 @@ def contexts_for(frame: MediaFrame, target: Context) -> list[Context]:
     between = [] if source is None else contexts_between(source, target)
     if not between or between[0].memory_type is not MemoryType.VAAPI:
         return between
-    if surface_modifier(frame, between[0]) == MODIFIER_LINEAR:
-        return between
-    for context in between[1:]:
-        context.close()
-    return between[:1]
+    try:
+        seen = len(between) if surface_modifier(frame, between[0]) == MODIFIER_LINEAR else 1
+    except BaseException:
+        seen = 0
+        raise
+    finally:
+        for context in between[seen:]:
+            context.close()
+    return between[:seen]
 
 
 def surface_modifier(frame: MediaFrame, display: Context) -> int:

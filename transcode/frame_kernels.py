@@ -121,12 +121,12 @@ class FrameKernels(Closable):
 
     def _through(self, seen: Frame, number: int) -> tuple[Frame | TensorFrame, object]:
         assert self._runtime is not None
-        source: MediaFrame = seen
+        source: Frame | TensorFrame = seen
         known, old = self._previous
         before = old if known == number - 1 else {}
         kept: dict[int, Frame] = {}
         pending = []
-        opened: list[MediaFrame] = [seen]
+        opened: list[Frame | TensorFrame] = [seen]
         try:
             for place, (kernel, parameters) in enumerate(self._calls):
                 if not isinstance(source, Frame):
@@ -149,7 +149,7 @@ class FrameKernels(Closable):
         for each in opened[:-1]:
             each.close()
         self._previous = number, kept
-        return opened[-1], (pending, kept)  # type: ignore[return-value]
+        return opened[-1], (pending, kept)
 
     def _allocate(
         self, kernel: Kernel, info: FrameInfo, parameters: Mapping[str, Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import operator
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import av
 from av.stream import Disposition
@@ -205,7 +205,7 @@ class _Video:
             self._container, self._stream = self._open()
             stack.callback(self._container.close)
             self._opened = stack.pop_all()
-        self._decoded: Iterator[VideoFrame] = self._decode()
+        self._decoded = self._decode()
         self._next: int | None = 0  # None: nobody knows where the decoder stands.
         self._begun = False
         self._first: int | None = None
@@ -234,7 +234,7 @@ class _Video:
             raise
         return container, stream
 
-    def _decode(self) -> Iterator[VideoFrame]:
+    def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""
         quietly = uncaptured_log if self._hardware is not None else contextlib.nullcontext
         decoded = self._container.decode(self._stream)
@@ -260,8 +260,8 @@ class _Video:
         if self._index is None:
             self._check_open()
             with open_input(self.path) as container:
-                stream = container.streams[self._stream.index]
-                self._index = read_index(container, stream, self.path)  # type: ignore[arg-type]
+                stream = cast("VideoStream", container.streams[self._stream.index])
+                self._index = read_index(container, stream, self.path)
         return self._index
 
     def places(self, start: Place | None, stop: Place | None, step: int) -> range | None:
@@ -338,7 +338,7 @@ class _Video:
         raise SourceError(f"{self.path}: frame {number} cannot be sought")
 
     def _seek(self, pts: int) -> None:
-        self._decoded.close()  # type: ignore[attr-defined]
+        self._decoded.close()
         try:
             self._container.seek(pts, stream=self._stream)
         except av.FFmpegError as error:
@@ -353,11 +353,13 @@ class _Video:
     def close(self) -> None:
         self._closed = True
         with self._lock:
-            self._decoded = iter(())
+            self._decoded.close()
             self._opened.close()
 
 
-def _chain(frame: VideoFrame, others: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+def _chain(
+    frame: VideoFrame, others: Generator[VideoFrame, None, None]
+) -> Generator[VideoFrame, None, None]:
     yield frame
     yield from others
 

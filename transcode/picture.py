@@ -84,15 +84,18 @@ class Picture(Closable):
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a picture of one plane: rows, columns, and channels where there are several."""
-        return self._plane.info.shape
+        shape: tuple[int, ...] = self._plane.info.shape
+        return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a picture of one plane."""
-        return self._plane.info.dtype
+        dtype: np.dtype[Any] = self._plane.info.dtype
+        return dtype
 
     @property
-    def _plane(self) -> Tensor:
+    def _plane(self) -> Any:
+        """The one tensor; what array protocols it has depends on its memory."""
         if len(self.planes) != 1:
             raise FormatError(
                 f"a picture of {self.info.format.name} is {len(self.planes)} arrays; take its "
@@ -101,19 +104,10 @@ class Picture(Closable):
         return self.planes[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        if self.memory_type is not MemoryType.CPU and copy is False and not self._is_on_host:
-            raise ValueError(f"{self.memory_type.value} memory reaches the host as a copy only")
-        return np.array(self._plane_on_host, dtype=dtype, copy=copy)
-
-    @property
-    def _is_on_host(self) -> bool:
         context = self._plane.context
-        return context is not None and context.shares_host_memory
-
-    @property
-    def _plane_on_host(self) -> npt.NDArray[Any]:
-        self._plane  # noqa: B018 - it refuses several
-        return np.asarray(self.on_host().tensors[0])
+        if copy is False and context is not None and not context.shares_host_memory:
+            raise ValueError(f"{self.memory_type.value} memory reaches the host as a copy only")
+        return np.array(np.asarray(self.on_host().tensors[0]), dtype=dtype, copy=copy)
 
     def on_host(self) -> MediaFrame:
         """Return the samples as host memory: in place where that can be, else a copy, made once.
@@ -127,17 +121,17 @@ class Picture(Closable):
         return self._on_host
 
     def __dlpack__(self, **asked: Any) -> Any:
-        return self._plane.__dlpack__(**asked)  # type: ignore[attr-defined]
+        return self._plane.__dlpack__(**asked)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        device: tuple[int, int] = self._plane.__dlpack_device__()  # type: ignore[attr-defined]
+        device: tuple[int, int] = self._plane.__dlpack_device__()
         return device
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         if self.memory_type is not MemoryType.CUDA:
             raise AttributeError(f"{self.memory_type.value} memory has no CUDA array interface")
-        told: dict[str, Any] = self._plane.__cuda_array_interface__  # type: ignore[attr-defined]
+        told: dict[str, Any] = self._plane.__cuda_array_interface__
         return told
 
     def __repr__(self) -> str:
