@@ -29,11 +29,9 @@ def contexts_for(frame: MediaFrame, target: Context) -> list[Context]:
     between = [] if source is None else contexts_between(source, target)
     if not between or between[0].memory_type is not MemoryType.VAAPI:
         return between
+    seen = 0
     try:
         seen = len(between) if surface_modifier(frame, between[0]) == MODIFIER_LINEAR else 1
-    except BaseException:
-        seen = 0
-        raise
     finally:
         for context in between[seen:]:
             context.close()
