@@ -1,5 +1,7 @@
 """Buffer objects of XRT: memory of a device, with the host's side of it."""
 
+import atexit
+import weakref
 from functools import cached_property
 
 from bridges.closable import Closable
@@ -50,6 +52,7 @@ class BufferObject(Closable):
         self._owned = owned
         self._handle = handle
         self.device_only = device_only
+        _alive.add(self)
         self._address = 0 if device_only else self._map()
 
     def _map(self) -> int:
@@ -136,6 +139,20 @@ class BufferObject(Closable):
     def __del__(self) -> None:
         if self._handle:
             self.close()
+
+
+_alive: "weakref.WeakSet[BufferObject]" = weakref.WeakSet()
+
+
+@atexit.register
+def _free_all() -> None:
+    """Free what the program still holds when it ends, while the devices are there.
+
+    XRT 2.13 lets its devices go before the buffers that are left, and frees these from the freed
+    memory of the devices.
+    """
+    for each in list(_alive):
+        each.close()
 
 
 def uncounted(nbytes: int) -> None:

@@ -164,6 +164,22 @@ driver.close()
 """)
 
 
+def test_buffers_that_are_held_to_the_end_are_freed_before_the_device(child):
+    child("""
+import atexit
+library = driver._card.xrt.library
+freed, free = [], library.xrtBOFree
+library.xrtBOFree = lambda handle: (freed.append(handle), free(handle))[1]
+held = driver.allocate(8192)
+side = driver.host_side(held)
+handle = held.handle("xrt_bo")
+held.close()
+assert not freed  # The array is over it.
+atexit._run_exitfuncs()
+assert freed == [handle], freed
+""")
+
+
 def test_an_import_is_of_the_memory_behind_the_descriptor(child):
     # The device without hardware imports nothing: a buffer of its own stands for what a card gives.
     child("""
