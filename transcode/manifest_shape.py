@@ -1,0 +1,276 @@
+"""Shapes of what a manifest says: each reads a tree, and describes itself as JSON Schema.
+
+So what is read and what the schema says cannot differ. In the schema a value is a text or what YAML
+makes of it, because a validator sees types where the reader sees texts; and any field may be null,
+which takes its default.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from transcode.errors import JobError
+from transcode.manifest_tree import Node, advice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = [
+    "Either",
+    "ListOf",
+    "MapOf",
+    "Matrix",
+    "Record",
+    "Schema",
+    "Shape",
+    "Value",
+    "any_case",
+    "choice",
+    "read_fields",
+]
+
+Schema = dict[str, Any]
+
+
+class Shape(Protocol):
+    """What a value of the document looks like, and what becomes of it."""
+
+    @property
+    def about(self) -> str:
+        """What it is, in a sentence."""
+
+    def read(self, node: Node, what: str) -> Any:
+        """Return what a value of the document stands for.
+
+        Raises
+        ------
+        PlacedError
+            It has another shape.
+        """
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of what `read` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One text.
+
+    Attributes
+    ----------
+    about : str
+        What it is, in a sentence.
+    parse : callable
+        Makes the value, or raises an error of this project.
+    types : tuple of str
+        What JSON Schema calls the types that YAML makes of the text, beside ``string``.
+    pattern : str
+        The regular expression that the whole text matches, if there is one.
+    enum : tuple of str
+        All texts, if there are few.
+    limits : mapping
+        What JSON Schema says of the number, if YAML makes one of the text.
+    """
+
+    about: str
+    parse: Callable[[str], object] = str
+    types: tuple[str, ...] = ()
+    pattern: str = ""
+    enum: tuple[str, ...] = ()
+    limits: Mapping[str, object] = field(default_factory=dict)
+
+    def read(self, node: Node, what: str) -> Any:
+        """Return the parsed text."""
+        text = node.text(what)
+        with node.located(what):
+            return self.parse(text)
+
+    def schema(self) -> Schema:
+        """Return the schema."""
+        if self.enum:
+            return {"enum": list(self.enum)}
+        types = ["string", *self.types]
+        found: Schema = {"type": types if self.types else "string", **self.limits}
+        return found | ({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOf:
+    """A list; its items have one shape, and a name in messages."""
+
+    about: str
+    item: Shape
+    name: str
+    minimum: int = 0
+
+    def read(self, node: Node, what: str) -> tuple[Any, ...]:
+        """Return the items."""
+        items = node.items(what)
+        if len(items) < self.minimum:
+            raise node.error(f"{what} is an empty list")
+        return tuple(self.item.read(item, self.name) for item in items)
+
+    def schema(self) -> Schema:
+        """Return the schema."""
+        least = {"minItems": self.minimum} if self.minimum else {}
+        return {"type": "array", "items": self.item.schema(), **least}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOf:
+    """Keys that are not known before, and values of one shape."""
+
+    about: str
+    value: Shape
+    key: Value | None = None
+
+    def read(self, node: Node, what: str) -> dict[str, Any]:
+        """Return the values that are not null, by their keys."""
+        found: dict[str, Any] = {}
+        for name, value in node.mapping(what).items():
+            key_node = Node(name, node.key_places[name])
+            key = name if self.key is None else self.key.read(key_node, what)
+            if key in found:
+                raise key_node.error(f"{what}: {key} is here already")
+            if value.value is not None:
+                found[key] = self.value.read(value, name)
+        return found
+
+    def schema(self) -> Schema:
+        """Return the schema."""
+        names = {"propertyNames": self.key.schema()} if self.key is not None else {}
+        return {"type": "object", "additionalProperties": _or_null(self.value.schema()), **names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Keys that are known, each with its shape; what they make together."""
+
+    about: str
+    fields: Mapping[str, Shape]
+    make: Callable[..., object] = dict
+    required: Sequence[str] = ()
+
+    def read(self, node: Node, what: str) -> Any:
+        """Return what is made of the fields; one that is null is left out."""
+        values = read_fields(node.known(what, self.fields), self.fields)
+        with node.located(what):
+            return self.make(**values)
+
+    def schema(self) -> Schema:
+        """Return the schema."""
+        properties = {
+            name: _or_null(shape.schema()) | {"description": shape.about}
+            for name, shape in self.fields.items()
+        }
+        required = {"required": list(self.required)} if self.required else {}
+        return {
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+            **required,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Either:
+    """One text, or a mapping."""
+
+    about: str
+    value: Value
+    record: Record
+
+    def read(self, node: Node, what: str) -> Any:
+        """Return what the text or the mapping stands for."""
+        return (self.value if isinstance(node.value, str) else self.record).read(node, what)
+
+    def schema(self) -> Schema:
+        """Return the schema."""
+        return {"anyOf": [self.value.schema(), self.record.schema()]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Dotted names of fields, and lists of what each may be.
+
+    Attributes
+    ----------
+    about : str
+        What it is, in a sentence.
+    fields : mapping of str to Shape
+        By the dotted names that are known.
+    prefix : str
+        How the other names begin.
+    prefixed : Shape
+        What those hold.
+    """
+
+    about: str
+    fields: Mapping[str, Shape]
+    prefix: str
+    prefixed: Shape
+
+    def read(self, node: Node, what: str) -> dict[str, list[Node]]:
+        """Return the values that each name has, not read yet."""
+        prefixed = [name for name in node.mapping(what) if name.startswith(self.prefix)]
+        found = {}
+        for name, values in node.known(what, [*self.fields, *prefixed]).items():
+            if values.value is None:
+                continue
+            found[name] = values.items(name)
+            if not found[name]:
+                raise values.error(f"{name} is an empty list")
+        return found
+
+    def schema(self) -> Schema:
+        """Return the schema."""
+
+        def values(shape: Shape) -> Schema:
+            items = {"type": "array", "items": _or_null(shape.schema()), "minItems": 1}
+            return _or_null(items) | {"description": shape.about}
+
+        return {
+            "type": "object",
+            "properties": {name: values(shape) for name, shape in self.fields.items()},
+            "patternProperties": {f"^{re.escape(self.prefix)}": values(self.prefixed)},
+            "additionalProperties": False,
+        }
+
+
+def read_fields(fields: Mapping[str, Node], shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """Return what the fields with a shape stand for; one that is null is left out."""
+    return {
+        name: shape.read(fields[name], name)
+        for name, shape in shapes.items()
+        if name in fields and fields[name].value is not None
+    }
+
+
+def _or_null(schema: Schema) -> Schema:
+    """Return the schema of what this is of, or null."""
+    if "enum" in schema:
+        return schema | {"enum": [*schema["enum"], None]}
+    if "anyOf" in schema:
+        return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return schema | {"type": [*types, "null"]}
+
+
+def choice(about: str, names: Sequence[str]) -> Value:
+    """Return the shape of a text that is one of a few."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            hint = advice(text, names)
+            more = f"; {hint}" if hint.startswith("did") else ""
+            raise JobError(f"found {text!r}; one of {', '.join(names)}{more}")
+        return text
+
+    return Value(about=about, parse=parse, enum=tuple(names))
+
+
+def any_case(word: str) -> str:
+    """Return the regular expression of a word in any mixture of cases, as ECMA 262 has them."""
+    return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word)
