@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from transcode.job import Job, Output
-from transcode.manifest_expand import check_fields, sources, variants
+from transcode.manifest_expand import MOST_JOBS, check_fields, sources, variants
 from transcode.manifest_fields import (
     JOB,
     LIMITS,
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from transcode.manifest_file import ManifestFormat
 
 __all__ = ["Manifest", "ManifestJob", "read_manifest"]
-
-_MOST_JOBS = 100_000
-"""More are a slip: matrices multiply."""
 
 _BESIDE = ("capacities", "slots", "output_root")
 """What holds for all jobs and has nothing to do with any."""
@@ -154,8 +151,8 @@ def read_manifest(path: str | PathLike[str], format: ManifestFormat | None = Non
         for variant in variants(entry, defaults, profiles):
             for job in _jobs(variant, entry, folder, len(jobs) + 1):
                 jobs.append(job)
-                if len(jobs) > _MOST_JOBS:
-                    raise entry.error(f"these are more than {_MOST_JOBS:,} jobs")
+                if len(jobs) > MOST_JOBS:
+                    raise entry.error(f"a manifest has {MOST_JOBS:,} jobs at most; make two of it")
     check_outputs(jobs, root=folder, manifest=str(path))
     return Manifest(path=str(path), jobs=tuple(jobs), **beside)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from transcode.manifest_shape import Record
 
-__all__ = ["Variant", "check_fields", "sources", "variants"]
+__all__ = ["MOST_JOBS", "Variant", "check_fields", "sources", "variants"]
+
+MOST_JOBS = 100_000
+"""How many jobs a manifest has at most; more are a slip, for matrices multiply."""
 
 _INSTEAD = {"output": "outputs", "outputs": "output", "profile": "profiles", "profiles": "profile"}
 """What a field takes the place of, where a layer below has that."""
@@ -51,11 +55,12 @@ def check_fields(node: Node, record: Record = JOB) -> Node:
     PlacedError
         It has others.
     """
-    for name in node.mapping("a job"):
+    what = "a job" if record is JOB else "a profile"
+    for name in node.mapping(what):
         if name in VIDEO.fields and name not in JOB.fields:
-            message = f"a job has no {name!r}; say video: {{{name}: ...}}"
+            message = f"{what} has no {name!r}; say video: {{{name}: ...}}"
             raise Node(name, node.key_places[name]).error(message)
-    node.known("a job" if record is JOB else "a profile", record.fields)
+    node.known(what, record.fields)
     return node
 
 
@@ -108,6 +113,9 @@ def _combinations(merged: Node, profile: str) -> Iterator[Variant]:
         yield Variant(merged.mapping("a job"), profile, {})
         return
     lists = MATRIX.read(node, "matrix")
+    count = math.prod(len(values) for values in lists.values())
+    if count > MOST_JOBS:
+        raise node.error(f"the matrix makes {count:,} jobs; a manifest has {MOST_JOBS:,} at most")
     names = _short_names(lists)
     for values in itertools.product(*lists.values()):
         fields = merged

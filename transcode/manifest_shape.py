@@ -215,6 +215,10 @@ class Matrix:
     def read(self, node: Node, what: str) -> dict[str, list[Node]]:
         """Return the values that each name has, not read yet."""
         prefixed = [name for name in node.mapping(what) if name.startswith(self.prefix)]
+        for name in node.mapping(what).keys() - self.fields.keys():
+            if (longer := f"video.{name}") in self.fields:
+                message = f"{what} has no {name!r}; say {longer}"
+                raise Node(name, node.key_places[name]).error(message)
         found = {}
         for name, values in node.known(what, [*self.fields, *prefixed]).items():
             if values.value is None:

@@ -1,15 +1,11 @@
 """Manifests in YAML: what is read, and what is said of what is wrong."""
 
 import dataclasses
-import json
 import re
 import sys
-from contextlib import suppress
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from transcode import AudioOptions, Job, Output, VideoOptions
 from transcode.errors import JobError, SourceError
@@ -85,19 +81,6 @@ JOB = Job(
 )
 
 
-@pytest.fixture
-def read(tmp_path, monkeypatch):
-    """Read a text as the file ``jobs.yaml``."""
-    monkeypatch.chdir(tmp_path)
-
-    def read(text):
-        data = text if isinstance(text, bytes) else text.encode()
-        (tmp_path / "jobs.yaml").write_bytes(data)
-        return read_manifest("jobs.yaml")
-
-    return read
-
-
 def test_a_job_with_every_field(read):
     found = read(EVERYTHING)
     assert found.path == "jobs.yaml"
@@ -128,23 +111,6 @@ def test_no_field_of_a_job_is_forgotten():
     assert {*LIMITS, "job", "place", "index", "profile", "matrix"} == fields(ManifestJob)
     beside = {"output", "format", "video", "audio", "profile", "profiles", "matrix"}
     assert set(JOB_FIELDS.fields) == {*fields(Job), *LIMITS, *beside}
-
-
-def test_json_is_yaml(read):
-    names = "Müller \N{CLAPPER BOARD}.mp4"
-    text = json.dumps({"jobs": [{"source": names, "output": "a.mp4", "load": 5}]}, indent=2)
-    assert "\\ud83c" in text
-    (listed,) = read(text).jobs
-    assert (listed.job.source, listed.load) == (names, 5)
-    assert read(b"\xef\xbb\xbf" + text.encode()).jobs == (listed,)
-
-
-def test_standard_input(read, monkeypatch):
-    expected = read("jobs: [{source: a.mp4, output: b.mp4}]").jobs[0]
-    with open("jobs.yaml") as jobs:
-        monkeypatch.setattr(sys, "stdin", jobs)
-        (listed,) = read_manifest("-").jobs
-    assert listed == dataclasses.replace(expected, place="standard input:1:8")
 
 
 # Defaults
@@ -332,11 +298,3 @@ def test_without_pyyaml_the_error_says_what_to_install(read, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(JobError, match=r"pip install 'xtranscode\[batch\]'"):
         read("jobs: []")
-
-
-@given(st.text(alphabet="jobs:{}[]-,\n \"'*&!|>?~#%abx012.", max_size=60) | st.text(max_size=30))
-def test_no_text_raises_anything_else(tmp_path_factory, text):
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
-    path.write_bytes(text.encode(errors="surrogatepass"))
-    with suppress(JobError):
-        read_manifest(path)
