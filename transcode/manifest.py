@@ -203,10 +203,10 @@ def _outputs(fields: Mapping[str, Node], entry: Node) -> Iterator[tuple[Node, di
     """Find what a job writes: where each output stands, and its fields."""
     one, many = (fields.get(name) for name in ("output", "outputs"))
     beside = {name: fields[name] for name in OUTPUT.fields if name in fields}
-    if one is not None and many is None:
+    if one is not None:
         path = JOB.fields["output"].read(one, "output")
         yield one, {"path": path, **read_fields(beside, OUTPUT.fields)}
-    elif many is not None and one is None:
+    elif many is not None:
         for node in many.items("outputs"):
             node.mapping("an output")
             found = OUTPUT.read(layered(Node(beside, entry.place), node), "an output")
@@ -214,7 +214,7 @@ def _outputs(fields: Mapping[str, Node], entry: Node) -> Iterator[tuple[Node, di
                 raise node.error("an output needs a path")
             yield node, found
     else:
-        raise entry.error("a job has either an output or outputs")
+        raise entry.error("a job needs an output, or outputs")
 
 
 def _output(

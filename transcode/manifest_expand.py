@@ -24,7 +24,7 @@ __all__ = ["MOST_JOBS", "Variant", "check_fields", "sources", "variants"]
 MOST_JOBS = 100_000
 """How many jobs a manifest has at most; more are a slip, for matrices multiply."""
 
-_INSTEAD = {"output": "outputs", "outputs": "output", "profile": "profiles", "profiles": "profile"}
+_INSTEAD = {name: other for one in JOB.either for name, other in (one, one[::-1])}
 """What a field takes the place of, where a layer below has that."""
 
 
@@ -53,14 +53,14 @@ def check_fields(node: Node, record: Record = JOB) -> Node:
     Raises
     ------
     PlacedError
-        It has others.
+        It has others, or two that exclude each other.
     """
     what = "a job" if record is JOB else "a profile"
     for name in node.mapping(what):
         if name in VIDEO.fields and name not in JOB.fields:
             message = f"{what} has no {name!r}; say video: {{{name}: ...}}"
             raise Node(name, node.key_places[name]).error(message)
-    node.known(what, record.fields)
+    record.known(node, what)
     return node
 
 
@@ -97,8 +97,6 @@ def _over(under: Node, over: Node) -> Node:
 def _profile_names(merged: Node) -> list[Node] | list[None]:
     fields = merged.mapping("a job")
     one, many = (fields.get(name) for name in ("profile", "profiles"))
-    if one is not None and many is not None:
-        raise merged.error("a job has either a profile or profiles")
     if one is not None and one.value is not None:
         return [one]
     if many is not None and many.value is not None:

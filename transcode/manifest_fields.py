@@ -169,7 +169,7 @@ def _text(about: str) -> Value:
 
 
 def _file(about: str, parse: Callable[[str], str]) -> Value:
-    return Value(about=about, parse=parse, types=_ANY, pattern=r"(?!-?$)[^\x00]+")
+    return Value(about=about, parse=parse, types=_ANY, pattern=r"[^\x00-]|[^\x00]{2,}")
 
 
 def _time(about: str, parse: Callable[[str], object] = parse_time, **limits: int) -> Value:
@@ -319,6 +319,7 @@ PROFILE = Record(
         "outputs": ListOf(about="Files to write.", item=OUTPUT, name="an output"),
         "matrix": MATRIX,
     },
+    either=[("output", "outputs")],
 )
 JOB = Record(
     about="A job, or more of them.",
@@ -332,6 +333,7 @@ JOB = Record(
             minimum=1,
         ),
     },
+    either=[*PROFILE.either, ("profile", "profiles")],
 )
 LISTS = tuple(name for name, shape in JOB.fields.items() if isinstance(shape, ListOf))
 """Fields of a job that are lists."""
@@ -341,7 +343,9 @@ TOP = Record(
     about="A manifest: jobs, and what holds for all of them.",
     fields={
         "defaults": Record(
-            about="What holds for jobs that do not say otherwise.", fields=JOB.fields
+            about="What holds for jobs that do not say otherwise.",
+            fields=JOB.fields,
+            either=JOB.either,
         ),
         "profiles": MapOf(
             about="Fields of the jobs that name a profile, by its name.",

@@ -146,31 +146,63 @@ class MapOf:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Keys that are known, each with its shape; what they make together."""
+    """Keys that are known, each with its shape; what they make together.
+
+    Attributes
+    ----------
+    about : str
+        What it is, in a sentence.
+    fields : mapping of str to Shape
+        By their keys.
+    make : callable
+        Takes what the fields stand for.
+    required : sequence of str
+        Fields that are never missing.
+    either : sequence of tuple of str
+        Pairs of fields of which one excludes the other.
+    """
 
     about: str
     fields: Mapping[str, Shape]
     make: Callable[..., object] = dict
     required: Sequence[str] = ()
+    either: Sequence[tuple[str, str]] = ()
 
     def read(self, node: Node, what: str) -> Any:
         """Return what is made of the fields; one that is null is left out."""
-        values = read_fields(node.known(what, self.fields), self.fields)
+        values = read_fields(self.known(node, what), self.fields)
         with node.located(what):
             return self.make(**values)
+
+    def known(self, node: Node, what: str) -> dict[str, Node]:
+        """Return the fields, not read yet.
+
+        Raises
+        ------
+        PlacedError
+            There are others, or both of a pair.
+        """
+        fields = node.known(what, self.fields)
+        for one, other in self.either:
+            if one in fields and other in fields:
+                raise node.error(f"{what} has either {one} or {other}, not both")
+        return fields
 
     def schema(self) -> Schema:
         """Return the schema."""
         properties = {
-            name: _or_null(shape.schema()) | {"description": shape.about}
+            name: (shape.schema() if name in self.required else _or_null(shape.schema()))
+            | {"description": shape.about}
             for name, shape in self.fields.items()
         }
-        required = {"required": list(self.required)} if self.required else {}
+        further: Schema = {"required": list(self.required)} if self.required else {}
+        if self.either:
+            further["allOf"] = [{"not": {"required": list(pair)}} for pair in self.either]
         return {
             "type": "object",
             "properties": properties,
             "additionalProperties": False,
-            **required,
+            **further,
         }
 
 

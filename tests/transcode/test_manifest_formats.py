@@ -140,7 +140,7 @@ def test_a_matrix_in_csv(read):
         ("a.csv", "source,source\na,b", ":1:8: 'source' is here already, at a.csv:1:1"),
         ("a.csv", "audio,audio.codec\na,b", ":1:7: 'audio.codec' is here already, at a.csv:1:1"),
         ("a.csv", "audio.codec,audio\na,b", ":1:13: 'audio' is here already, at a.csv:1:1"),
-        ("a.csv", "source,output\n\na,b\nc,", ":4:1: a job has either an output or outputs"),
+        ("a.csv", "source,output\n\na,b\nc,", ":4:1: a job needs an output, or outputs"),
         ("a.csv", "source,output,verify\na,b,ful", ":2:5: verify: found 'ful'; one of none, fast"),
         ("a.csv", "source,output,filters\na,b,x;;y", ":2:5: a filter: it has no name"),
         ("a.csv", "source,output,video.crf.x\na,b,1", ":2:5: crf takes one value, found keys"),
