@@ -48,19 +48,21 @@ class Variant:
 
 
 def check_fields(node: Node, record: Record = JOB) -> Node:
-    """Return a job, a profile or the defaults, if it has only fields that are known.
+    """Return a job, a profile or the defaults, if each of its fields is right for itself.
+
+    So what is wrong is found where it stands, even where no job takes it.
 
     Raises
     ------
     PlacedError
-        It has others, or two that exclude each other.
+        A field is unknown or wrong, or two exclude each other.
     """
     what = "a job" if record is JOB else "a profile"
     for name in node.mapping(what):
         if name in VIDEO.fields and name not in JOB.fields:
             message = f"{what} has no {name!r}; say video: {{{name}: ...}}"
             raise Node(name, node.key_places[name]).error(message)
-    record.known(node, what)
+    record.check(node, what)
     return node
 
 

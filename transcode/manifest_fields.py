@@ -95,11 +95,15 @@ def _device(text: str) -> str:
     return str(DeviceName.parse(text))
 
 
-def _seconds(text: str) -> float:
-    seconds = float(parse_time(text))
+def _duration(text: str) -> Fraction:
+    seconds = parse_time(text)
     if not seconds:
         raise JobError(f"{text!r} is no time above 0")
     return seconds
+
+
+def _seconds(text: str) -> float:
+    return float(_duration(text))
 
 
 def parse_bytes(text: str) -> int:
@@ -266,7 +270,9 @@ SETTINGS: dict[str, Shape] = {
         name="a filter",
     ),
     "start": _time("Where to begin: 90, 1.5, 1:30 or 00:01:30.250.", minimum=0),
-    "duration": _time("How much to take: 90, 1.5, 1:30 or 00:01:30.250.", exclusiveMinimum=0),
+    "duration": _time(
+        "How much to take: 90, 1.5, 1:30 or 00:01:30.250.", _duration, exclusiveMinimum=0
+    ),
     "device": Value(
         about=f"Where kernels run: {', '.join(DEVICE_KINDS.values())}.",
         parse=_device,

@@ -50,6 +50,15 @@ class Shape(Protocol):
             It has another shape.
         """
 
+    def check(self, node: Node, what: str) -> None:
+        """Look at each value for itself: a part of a job, which something else may complete.
+
+        Raises
+        ------
+        PlacedError
+            It has another shape.
+        """
+
     def schema(self) -> Schema:
         """Return the JSON Schema of what `read` takes."""
 
@@ -87,6 +96,10 @@ class Value:
         with node.located(what):
             return self.parse(text)
 
+    def check(self, node: Node, what: str) -> None:
+        """Parse the text."""
+        self.read(node, what)
+
     def schema(self) -> Schema:
         """Return the schema."""
         if self.enum:
@@ -111,6 +124,11 @@ class ListOf:
         if len(items) < self.minimum:
             raise node.error(f"{what} is an empty list")
         return tuple(self.item.read(item, self.name) for item in items)
+
+    def check(self, node: Node, what: str) -> None:
+        """Look at each item."""
+        for item in node.items(what):
+            self.item.check(item, self.name)
 
     def schema(self) -> Schema:
         """Return the schema."""
@@ -137,6 +155,10 @@ class MapOf:
             if value.value is not None:
                 found[key] = self.value.read(value, name)
         return found
+
+    def check(self, node: Node, what: str) -> None:
+        """Read the values, which are texts."""
+        self.read(node, what)
 
     def schema(self) -> Schema:
         """Return the schema."""
@@ -188,6 +210,12 @@ class Record:
                 raise node.error(f"{what} has either {one} or {other}, not both")
         return fields
 
+    def check(self, node: Node, what: str) -> None:
+        """Look at each field."""
+        for name, value in self.known(node, what).items():
+            if value.value is not None:
+                self.fields[name].check(value, name)
+
     def schema(self) -> Schema:
         """Return the schema."""
         properties = {
@@ -216,7 +244,14 @@ class Either:
 
     def read(self, node: Node, what: str) -> Any:
         """Return what the text or the mapping stands for."""
-        return (self.value if isinstance(node.value, str) else self.record).read(node, what)
+        return self._shape(node).read(node, what)
+
+    def check(self, node: Node, what: str) -> None:
+        """Look at the text or the fields."""
+        self._shape(node).check(node, what)
+
+    def _shape(self, node: Node) -> Value | Record:
+        return self.value if isinstance(node.value, str) else self.record
 
     def schema(self) -> Schema:
         """Return the schema."""
@@ -259,6 +294,13 @@ class Matrix:
             if not found[name]:
                 raise values.error(f"{name} is an empty list")
         return found
+
+    def check(self, node: Node, what: str) -> None:
+        """Look at each value of each name."""
+        for name, values in self.read(node, what).items():
+            for value in values:
+                if value.value is not None:
+                    self.fields.get(name, self.prefixed).check(value, name)
 
     def schema(self) -> Schema:
         """Return the schema."""

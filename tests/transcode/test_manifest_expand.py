@@ -257,7 +257,7 @@ def test_the_names_are_those_that_are_known():
         ),
         ("jobs: [{source: a, output: b, matrix: {video.crf: 1}}]", "1:51: video.crf takes a list"),
         ("jobs: [{source: a, output: b, matrix: {video.crf: []}}]", "1:51: video.crf is an empty"),
-        ("jobs: [{source: a, output: b, matrix: {video.crf: [x]}}]", "1:52: crf: 'x' is no number"),
+        ("jobs: [{source: a, output: b, matrix: {video.crf: [x]}}]", "1:52: video.crf: 'x' is no"),
         (
             "jobs: [{source: a, output: '{fps}', matrix: {video.fps: [24/1]}}]",
             "1:28: '{fps}': {fps}",

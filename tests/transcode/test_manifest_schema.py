@@ -160,18 +160,48 @@ TREES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | TEXTS, inner, max_size=4),
     max_leaves=12,
 )
-ENTRIES = st.fixed_dictionaries(
-    {"source": st.sampled_from(["a.mp4", "*", "[", "**", "in/?", "http://[", "{a}"]) | TREES},
+FIELDS = {
+    "verify": ["none", "full", None],
+    "device": ["cpu", "opencl:0", "auto"],
+    "matrix": [{"video.crf": [1, "2"]}, {"video.preset": ["a"], "filters": [["b"], []]}, None],
+    "video": [{"crf": 1.5, "size": "64x-2", "fps": 25, "options": {"a": True}}, {"bit_rate": "1M"}],
+    "audio": ["copy", "aac:128k", {"codec": "aac", "bit_rate": 64000}, {"codec": "none"}],
+    "filters": [["invert", "resize(width=2)"], [], None],
+    "start": [5, 1.5, "1:30", "0"],
+    "memory_limit": ["4G", 4096],
+}
+OUTPUTS = [
+    *({"output": path} for path in ("{stem}{index}.mp4", "{profile}{index}.mkv", "b.mp4", "../b")),
+    {"outputs": [{"path": "{index}.mp4", "video": {"crf": 5}}]},
+    {"outputs": [{"path": "{index}", "audio": "none"}]},
+]
+SOURCES = ["a.mp4", "*.mp4", "**", "in/?.*", "[b-b].mkv", "http://[", "{a}", "[", ""]
+PROFILES = [{}, {}, {"profile": "p"}, {"profiles": ["p", "q"]}, {"profile": None}]
+
+
+def entries(*parts):
+    """Return mappings of good fields, with these parts; one in some has something else."""
+    fields = st.fixed_dictionaries(
+        {}, optional={name: st.sampled_from(values) for name, values in FIELDS.items()}
+    )
+    edits = st.integers(0, 5).flatmap(
+        lambda n: st.just({}) if n else st.dictionaries(NAMES, TREES, max_size=1)
+    )
+    layers = st.tuples(fields, *map(st.sampled_from, parts), edits)
+    return layers.map(lambda found: {k: v for layer in found for k, v in layer.items()})
+
+
+ENTRIES = entries([{"source": source} for source in SOURCES], OUTPUTS, PROFILES)
+MANIFESTS = st.fixed_dictionaries(
+    {
+        "jobs": st.lists(ENTRIES, min_size=1, max_size=3),
+        "profiles": st.fixed_dictionaries({"p": entries(), "q": entries()}),
+    },
     optional={
-        "output": st.sampled_from(["{stem}{index}.mp4", "b.mp4", "{crf}.mkv", "../b", "{", "{x}"]),
-        "outputs": st.lists(st.fixed_dictionaries({"path": TEXTS}), max_size=2),
-        "profile": st.sampled_from(["p", "q", "x"]),
-        "profiles": st.lists(st.sampled_from(["p", "q"]), max_size=2),
-        "matrix": st.dictionaries(st.sampled_from([*MATRIX.fields]), st.lists(TEXTS, max_size=2)),
-        **dict.fromkeys(("verify", "load", "start", "device", "memory_limit", "format"), SCALARS),
-        "video": st.dictionaries(st.sampled_from([*VIDEO.fields]), SCALARS, max_size=2),
-        "audio": TREES,
-        "filters": TREES,
+        "defaults": entries(PROFILES),
+        "slots": st.just({"cpu": 2, "opencl": "3"}),
+        "capacities": st.just({"cpu": 1.5, "cuda:1": "5/2"}),
+        "output_root": st.sampled_from([".", "..", "out"]),
     },
 )
 
@@ -186,18 +216,6 @@ def folder(tmp_path_factory):
             (folder / name).touch()
         patch.chdir(folder)
         yield folder
-
-
-MANIFESTS = st.fixed_dictionaries(
-    {"jobs": st.lists(ENTRIES | TREES, max_size=3) | TREES},
-    optional={
-        "defaults": ENTRIES.map(lambda fields: {**fields, "source": None}) | TREES,
-        "profiles": st.dictionaries(st.sampled_from(["p", "q"]), ENTRIES) | TREES,
-        "slots": TREES,
-        "capacities": TREES,
-        "output_root": st.sampled_from([".", "..", "out"]) | SCALARS,
-    },
-)
 
 
 @given(MANIFESTS | TREES)
