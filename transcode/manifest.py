@@ -22,13 +22,13 @@ from transcode.manifest_fields import (
     PROFILE_NAME,
     SETTINGS,
     TOP,
-    parse_target,
 )
 from transcode.manifest_file import read_tree
 from transcode.manifest_outputs import check_outputs
 from transcode.manifest_shape import read_fields
 from transcode.manifest_template import render, source_names
 from transcode.manifest_tree import Node, layered
+from transcode.manifest_value import parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

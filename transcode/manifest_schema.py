@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transcode.manifest_fields import TOP
 
 if TYPE_CHECKING:
-    from transcode.manifest_shape import Schema
+    from transcode.manifest_value import Schema
 
 __all__ = ["schema"]
 

@@ -8,30 +8,17 @@ which takes its default.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from transcode.errors import JobError
-from transcode.manifest_tree import Node, advice
+from transcode.manifest_tree import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = [
-    "Either",
-    "ListOf",
-    "MapOf",
-    "Matrix",
-    "Record",
-    "Schema",
-    "Shape",
-    "Value",
-    "any_case",
-    "choice",
-    "read_fields",
-]
+    from transcode.manifest_value import Schema, Value
 
-Schema = dict[str, Any]
+__all__ = ["Either", "ListOf", "MapOf", "Matrix", "Record", "Shape", "read_fields"]
 
 
 class Shape(Protocol):
@@ -61,52 +48,6 @@ class Shape(Protocol):
 
     def schema(self) -> Schema:
         """Return the JSON Schema of what `read` takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Value:
-    """One text.
-
-    Attributes
-    ----------
-    about : str
-        What it is, in a sentence.
-    parse : callable
-        Makes the value, or raises an error of this project.
-    types : tuple of str
-        What JSON Schema calls the types that YAML makes of the text, beside ``string``.
-    pattern : str
-        The regular expression that the whole text matches, if there is one.
-    enum : tuple of str
-        All texts, if there are few.
-    limits : mapping
-        What JSON Schema says of the number, if YAML makes one of the text.
-    """
-
-    about: str
-    parse: Callable[[str], object] = str
-    types: tuple[str, ...] = ()
-    pattern: str = ""
-    enum: tuple[str, ...] = ()
-    limits: Mapping[str, object] = field(default_factory=dict)
-
-    def read(self, node: Node, what: str) -> Any:
-        """Return the parsed text."""
-        text = node.text(what)
-        with node.located(what):
-            return self.parse(text)
-
-    def check(self, node: Node, what: str) -> None:
-        """Parse the text."""
-        self.read(node, what)
-
-    def schema(self) -> Schema:
-        """Return the schema."""
-        if self.enum:
-            return {"enum": list(self.enum)}
-        types = ["string", *self.types]
-        found: Schema = {"type": types if self.types else "string", **self.limits}
-        return found | ({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,21 +275,3 @@ def _or_null(schema: Schema) -> Schema:
         return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     return schema | {"type": [*types, "null"]}
-
-
-def choice(about: str, names: Sequence[str]) -> Value:
-    """Return the shape of a text that is one of a few."""
-
-    def parse(text: str) -> str:
-        if text not in names:
-            hint = advice(text, names)
-            more = f"; {hint}" if hint.startswith("did") else ""
-            raise JobError(f"found {text!r}; one of {', '.join(names)}{more}")
-        return text
-
-    return Value(about=about, parse=parse, enum=tuple(names))
-
-
-def any_case(word: str) -> str:
-    """Return the regular expression of a word in any mixture of cases, as ECMA 262 has them."""
-    return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word)

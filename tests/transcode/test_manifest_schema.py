@@ -15,7 +15,7 @@ from transcode.errors import JobError, SourceError
 from transcode.manifest import read_manifest
 from transcode.manifest_fields import AUDIO, JOB, MATRIX, TOP, VIDEO
 from transcode.manifest_schema import schema
-from transcode.manifest_shape import Value
+from transcode.manifest_value import Value
 
 SCHEMA = Draft202012Validator(schema())
 JOB_TEXT = "jobs:\n- source: a\n  output: b\n  "
