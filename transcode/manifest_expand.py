@@ -6,6 +6,7 @@ import glob
 import itertools
 import math
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -157,13 +158,31 @@ def sources(node: Node) -> list[str]:
     Raises
     ------
     PlacedError
-        It is no name, or no file fits the pattern.
+        It is no name, or no file fits the pattern, or that has too many parts.
     """
     text = str(JOB.fields["source"].read(node, "source"))
     if not glob.has_magic(text) or is_url(text) or os.path.lexists(text):
         return [text]
-    # A pattern such as **/**/x finds some of them twice.
-    found = sorted({path for path in glob.iglob(text, recursive=True) if os.path.isfile(path)})
+    try:
+        # A pattern such as **/a/**/x finds some of them twice.
+        found = sorted({path for path in _fitting(text) if os.path.isfile(path)})
+    except RecursionError as error:
+        raise node.error("source: the pattern has too many parts") from error
     if not found:
         raise node.error(f"source: no file fits the pattern {text!r}")
     return found
+
+
+def _fitting(pattern: str) -> Iterator[str]:
+    """Find what fits a pattern; ``**`` goes through no links, which may lead round in circles."""
+    parts = re.sub(r"(?<![^/])(\*\*/+)+(?=\*\*(/|$))", "", pattern).split("/")
+    if "**" not in parts:
+        yield from glob.iglob(pattern)
+        return
+    where = parts.index("**")
+    above, below = "/".join(parts[:where]), "/".join(parts[where + 1 :]) or "*"
+    for start in glob.iglob(f"{above}/") if where else ["."]:
+        for folder, inside, _ in os.walk(start):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            known = folder if where else folder[2:]
+            yield from _fitting(os.path.join(glob.escape(known), below))

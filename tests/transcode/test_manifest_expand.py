@@ -139,6 +139,11 @@ def test_jobs_can_be_sent_to_other_processes(read):
         ("[x].mp4", ["[x].mp4"]),  # There is a file of that very name.
         ("in/**/*.mp4", ["in/d.mp4", "in/e/f.mp4"]),
         ("**/**/[d-f].mp4", ["in/d.mp4", "in/e/f.mp4"]),
+        ("i?/**", ["in/d.mp4", "in/e/f.mp4"]),
+        ("**/e/*", ["in/e/f.mp4"]),
+        ("**/a.mp4", ["a.mp4"]),
+        ("./**/d.mp4", ["./in/d.mp4"]),
+        ("i**/d.mp4", ["in/d.mp4"]),
         ("./in/*", ["./in/d.mp4"]),
         ("http://host/*.mp4?x=[1]", ["http://host/*.mp4?x=[1]"]),
         ("nosuch.mp4", ["nosuch.mp4"]),
@@ -147,6 +152,22 @@ def test_jobs_can_be_sent_to_other_processes(read):
 def test_patterns(read, pattern, expected):
     found = read(f"jobs: [{{source: '{pattern}', output: 'out/{{index}}.mp4'}}]")
     assert paths(found) == [(name, f"out/{n}.mp4") for n, name in enumerate(expected, 1)]
+
+
+@pytest.mark.usefixtures("files")
+def test_links_that_lead_round_in_circles(read, tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / "in" / name).symlink_to(".")
+    found = read("jobs: [{source: 'in/**/*.mp4', output: 'out/{name}'}]")
+    assert [source for source, _ in paths(found)] == ["in/d.mp4", "in/e/f.mp4"]
+    (tmp_path / "other").symlink_to("in")
+    assert read("jobs: [{source: 'other/**/d.mp4', output: 'out'}]").jobs
+
+
+def test_an_absolute_pattern(read, tmp_path, files):
+    found = read(f"jobs: [{{source: '{tmp_path}/**/?.mp4', output: 'out/{{name}}'}}]")
+    names = ["a.mp4", "b.mp4", "in/d.mp4", "in/e/f.mp4", "x.mp4"]
+    assert [source for source, _ in paths(found)] == [f"{tmp_path}/{name}" for name in names]
 
 
 @pytest.mark.usefixtures("files")
@@ -267,6 +288,14 @@ def test_the_names_are_those_that_are_known():
 def test_what_is_wrong_is_said_with_its_place(read, text, message):
     with pytest.raises(JobError, match=f"^{re.escape('jobs.yaml:' + message)}"):
         read(text)
+
+
+@pytest.mark.usefixtures("files")
+def test_patterns_without_end(read):
+    found = read(f"jobs: [{{source: '{'**/' * 1000}d.mp4', output: 'out'}}]")
+    assert paths(found) == [("in/d.mp4", "out")]
+    with pytest.raises(JobError, match=r"^jobs.yaml:1:17: source: the pattern has too many parts"):
+        read(f"jobs: [{{source: '{'*/' * 3000}d.mp4', output: 'out'}}]")
 
 
 def test_a_matrix_that_multiplies_too_far(read):
