@@ -47,11 +47,11 @@ def plan(jobs: str, command: tuple[str, ...], as_json: bool, hold: bool) -> int:
     if command and not command[0]:
         raise click.BadParameter("it has no name", param_hint="'COMMAND'")
     from cli.render import console
-    from transcode.job_list import read_job_list
+    from transcode.manifest import read_manifest
     from transcode.plan import plan as make_plan
     from xma_plugins.errors import ChannelCapacityError
 
-    made = make_plan(read_job_list(jobs))
+    made = make_plan(read_manifest(jobs))
     if as_json:
         _print_json(made, stderr=bool(command))
     else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bridges.context import Context
     from transcode.job import Job, VideoOptions
-    from transcode.job_list import JobList, ListedJob
+    from transcode.manifest import Manifest, ManifestJob
     from transcode.media import VideoInfo
     from xma_plugins.admission import Holder, Reservation
 
@@ -33,7 +33,7 @@ class PlannedJob:
 
     Attributes
     ----------
-    listed : ListedJob
+    listed : ManifestJob
         What is to be run.
     device : str
         The one name of its device, such as ``"opencl:0:0"``.
@@ -45,7 +45,7 @@ class PlannedJob:
         what they do.
     """
 
-    listed: ListedJob
+    listed: ManifestJob
     device: str
     load: int
     wave: int | None
@@ -134,7 +134,7 @@ class Plan:
         return made
 
 
-def plan(jobs: JobList) -> Plan:
+def plan(jobs: Manifest) -> Plan:
     """Find out what the jobs of a list take, and which of them fit.
 
     Raises
@@ -147,7 +147,7 @@ def plan(jobs: JobList) -> Plan:
         A device is not on this machine.
     """
     capacities = _capacities(jobs)
-    loads: dict[str, list[tuple[ListedJob, int]]] = defaultdict(list)
+    loads: dict[str, list[tuple[ManifestJob, int]]] = defaultdict(list)
     descriptions = {}
     for listed in jobs.jobs:
         try:
@@ -165,7 +165,7 @@ def plan(jobs: JobList) -> Plan:
     return Plan(tuple(planned[id(listed)] for listed in jobs.jobs), devices)
 
 
-def _capacities(jobs: JobList) -> dict[str, int]:
+def _capacities(jobs: Manifest) -> dict[str, int]:
     """Return what the list says of devices, by their one names, in millionths of a card."""
     found: dict[str, int] = {}
     for asked, cards in jobs.capacities.items():
@@ -180,7 +180,7 @@ def _capacities(jobs: JobList) -> dict[str, int]:
 
 
 def _device_plan(
-    name: str, description: str, capacity: int, loads: Sequence[tuple[ListedJob, int]]
+    name: str, description: str, capacity: int, loads: Sequence[tuple[ManifestJob, int]]
 ) -> DevicePlan:
     held = holders(name)
     room = capacity - sum(holder.load for holder in held)
@@ -208,7 +208,7 @@ def _waves(loads: Iterable[int], room: int) -> list[int | None]:
     return waves
 
 
-def job_load(listed: ListedJob) -> int:
+def job_load(listed: ManifestJob) -> int:
     """Return what a job takes of its device, in millionths of a card.
 
     That is what the list says: the load itself, or the rate that was measured, set against the rate

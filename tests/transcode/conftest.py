@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
+import io
+import json
+import sys
 
 import pytest
 
 import transcode
 from transcode import VideoOptions
+from transcode.manifest import read_manifest
+from transcode.manifest_schema import schema
 
 
 @pytest.fixture
@@ -20,6 +25,29 @@ def convert(clips, tmp_path):
         return path, transcode.run(clips.path(name), path, **options)
 
     return run
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """Read a text as a manifest in the test's own folder; whatever passes has to fit the schema."""
+    monkeypatch.chdir(tmp_path)
+
+    def read(text, name="jobs.yaml", **options):
+        data = text if isinstance(text, bytes) else text.encode()
+        if name == "-":
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        else:
+            (tmp_path / name).write_bytes(data)
+        found = read_manifest(name, **options)
+        if name.endswith((".yaml", ".json")):
+            import yaml
+            from jsonschema import Draft202012Validator
+
+            load = json.loads if name.endswith(".json") else yaml.safe_load
+            Draft202012Validator(schema()).validate(load(data))
+        return found
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from tests.helpers.require import require
 from transcode import Job, Output, VideoOptions
 from transcode import plan as planning
 from transcode.errors import JobError, SourceError
-from transcode.job_list import JobList, ListedJob
+from transcode.manifest import Manifest, ManifestJob
 from transcode.plan import device_of, job_load, plan
 from xma_plugins.admission import CARD_LOAD, holders, pixel_load, reserve
 from xma_plugins.errors import ChannelCapacityError
@@ -29,13 +29,15 @@ def listed(sample):
     def listed(*, source=sample, load=None, measured_fps=None, device="auto", filters=(), **video):
         output = Output("out.mp4", video=VideoOptions(**video))
         job = Job(source=source, outputs=(output,), device=device, filters=filters)
-        return ListedJob(job=job, place="jobs.yaml:2:3", load=load, measured_fps=measured_fps)
+        return ManifestJob(
+            job=job, place="jobs.yaml:2:3", index=1, load=load, measured_fps=measured_fps
+        )
 
     return listed
 
 
 def plan_of(*jobs, capacities=None):
-    return plan(JobList(path="jobs.yaml", jobs=jobs, capacities=capacities or {}))
+    return plan(Manifest(path="jobs.yaml", jobs=jobs, capacities=capacities or {}))
 
 
 # Loads

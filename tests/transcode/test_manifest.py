@@ -1,23 +1,23 @@
-"""Lists of jobs in YAML and JSON: what is read, and what is said of what is wrong."""
+"""Manifests in YAML: what is read, and what is said of what is wrong."""
 
 import dataclasses
-import json
 import re
 import sys
-from contextlib import suppress
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from transcode import AudioOptions, Job, Output, VideoOptions, job_list
+from transcode import AudioOptions, Job, Output, VideoOptions
 from transcode.errors import JobError, SourceError
-from transcode.job_list import ListedJob, read_job_list
-from transcode.yaml_tree import read_yaml
+from transcode.manifest import ManifestJob, read_manifest
+from transcode.manifest_fields import AUDIO, LIMITS, OUTPUT, SETTINGS, VIDEO
+from transcode.manifest_fields import JOB as JOB_FIELDS
+from transcode.manifest_yaml import read_yaml
 
 EVERYTHING = r"""
 capacities: {opencl: 2.5, "cuda:1": 4}
+slots: {OpenCL: 2, "cuda:1": 16, auto: ~}
+output_root: .
 jobs:
   - source: talk.mp4
     output: gray.mkv
@@ -45,6 +45,8 @@ jobs:
     overwrite: yes
     load: 250000
     measured_fps: 212
+    time_limit: 1:30:00
+    memory_limit: 1.5G
 """
 JOB = Job(
     source="talk.mp4",
@@ -79,25 +81,22 @@ JOB = Job(
 )
 
 
-@pytest.fixture
-def read(tmp_path, monkeypatch):
-    """Read a text as the file ``jobs.yaml``."""
-    monkeypatch.chdir(tmp_path)
-
-    def read(text):
-        data = text if isinstance(text, bytes) else text.encode()
-        (tmp_path / "jobs.yaml").write_bytes(data)
-        return read_job_list("jobs.yaml")
-
-    return read
-
-
 def test_a_job_with_every_field(read):
     found = read(EVERYTHING)
     assert found.path == "jobs.yaml"
     assert found.capacities == {"opencl": Fraction(5, 2), "cuda:1": 4}
+    assert found.slots == {"opencl": 2, "cuda:1": 16}
+    assert found.output_root == "."
     assert found.jobs == (
-        ListedJob(job=JOB, place="jobs.yaml:4:5", load=250_000, measured_fps=Fraction(212)),
+        ManifestJob(
+            job=JOB,
+            place="jobs.yaml:6:5",
+            index=1,
+            time_limit=5400.0,
+            memory_limit=1536 << 20,
+            load=250_000,
+            measured_fps=Fraction(212),
+        ),
     )
 
 
@@ -105,28 +104,13 @@ def test_no_field_of_a_job_is_forgotten():
     def fields(kind):
         return {field.name for field in dataclasses.fields(kind)}
 
-    assert {*job_list._VIDEO, "options"} == fields(VideoOptions)
-    assert set(job_list._AUDIO) == fields(AudioOptions)
-    assert {"path", *job_list._OUTPUT} == fields(Output)
-    assert {*job_list._JOB, "filters", "outputs"} == fields(Job)
-    assert {*job_list._BESIDE, "job", "place"} == fields(ListedJob)
-
-
-def test_json_is_yaml(read):
-    names = "Müller \N{CLAPPER BOARD}.mp4"
-    text = json.dumps({"jobs": [{"source": names, "output": "a.mp4", "load": 5}]}, indent=2)
-    assert "\\ud83c" in text
-    (listed,) = read(text).jobs
-    assert (listed.job.source, listed.load) == (names, 5)
-    assert read(b"\xef\xbb\xbf" + text.encode()).jobs == (listed,)
-
-
-def test_standard_input(read, monkeypatch):
-    expected = read("jobs: [{source: a.mp4, output: b.mp4}]").jobs[0]
-    with open("jobs.yaml") as jobs:
-        monkeypatch.setattr(sys, "stdin", jobs)
-        (listed,) = read_job_list("-").jobs
-    assert listed == dataclasses.replace(expected, place="standard input:1:8")
+    assert set(VIDEO.fields) == fields(VideoOptions)
+    assert set(AUDIO.record.fields) == fields(AudioOptions)
+    assert set(OUTPUT.fields) == fields(Output)
+    assert {*SETTINGS, "source", "outputs"} == fields(Job)
+    assert {*LIMITS, "job", "place", "index", "profile", "matrix"} == fields(ManifestJob)
+    beside = {"output", "format", "video", "audio", "profile", "profiles", "matrix"}
+    assert set(JOB_FIELDS.fields) == {*fields(Job), *LIMITS, *beside}
 
 
 # Defaults
@@ -190,11 +174,17 @@ jobs:
 def test_aliases_of_aliases_cost_nothing():
     # 2^64 leaves, if each alias were written out.
     lines = ["a0: &a0 x", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 65))]
-    with pytest.MonkeyPatch.context() as patch:
-        from io import BytesIO, TextIOWrapper
+    assert len(read_yaml("\n".join(lines), "this").mapping("this")) == 65
 
-        patch.setattr(sys, "stdin", TextIOWrapper(BytesIO("\n".join(lines).encode())))
-        assert len(read_yaml("-").mapping("this")) == 65
+
+def test_mappings_of_aliases_are_not_merged_without_end(read):
+    def deep(name):
+        lines = [f"{n}: &{name}{n} {{a: *{name}{n - 1}, b: *{name}{n - 1}}}" for n in range(1, 65)]
+        return "\n    ".join([f"0: &{name}0 x", *lines])
+
+    text = f"defaults:\n  video:\n    {deep('x')}\njobs:\n- video:\n    {deep('y')}"
+    with pytest.raises(JobError, match="video has no '0'"):
+        read(text + "\n  source: a\n  output: b")
 
 
 # Errors
@@ -219,25 +209,29 @@ ONE = "jobs:\n  - source: a.mp4\n    output: b.mp4\n    "
         (b"jobs: \xff", ": no text in UTF-8 (byte 6)"),
         ("[" * 3000, ": nested too deep"),
         # Its form.
-        ("", "1:1: a list of jobs takes keys and values, found nothing"),
-        ("just words", "1:1: a list of jobs takes keys and values, found 'just words'"),
+        ("", "1:1: a manifest takes keys and values, found nothing"),
+        ("just words", "1:1: a manifest takes keys and values, found 'just words'"),
         ("{}", "1:1: there is no list of jobs; it starts with the key 'jobs'"),
         ("jobs:", "1:6: jobs takes a list, found nothing"),
         ("jobs: []", "1:7: jobs is an empty list"),
-        ("job: []", "1:1: a list of jobs has no 'job'; did you mean 'jobs'?"),
+        ("job: []", "1:1: a manifest has no 'job'; did you mean 'jobs'?"),
         ("jobs: [a.mp4]", "1:8: a job takes keys and values, found 'a.mp4'"),
         ("defaults: [1]\njobs: [{}]", "1:11: defaults takes keys and values, found a list"),
         ("defaults: {sourec: a}\njobs: [{}]", "1:12: a job has no 'sourec'; did you mean 'source'"),
-        ("jobs: [{output: b.mp4}]", "1:8: a job of a list needs a source"),
-        ("jobs: [{source: '-', output: b.mp4}]", "1:8: a job of a list needs a source"),
-        ("jobs: [{source: a.mp4}]", "1:8: a job has either an output or outputs"),
-        (ONE + "outputs: []", "2:5: a job has either an output or outputs"),
+        ("jobs: [{output: b.mp4}]", "1:8: a job of a manifest needs a source"),
+        ("jobs: [{source: '-', output: b}]", "1:17: source: a manifest reads files and URLs, not"),
+        ("jobs: [{source: a.mp4}]", "1:8: a job needs an output, or outputs"),
+        (ONE + "outputs: []", "2:5: a job has either output or outputs, not both"),
+        (ONE + "profile: a\n    profiles: []", "2:5: a job has either profile or profiles, not"),
         ("jobs: [{source: a, outputs: []}]", "1:8: a job has exactly one output, got 0"),
         ("jobs: [{source: a, outputs: [{}]}]", "1:30: an output needs a path"),
         ("jobs: [{source: a, outputs: [b]}]", "1:30: an output takes keys and values, found 'b'"),
         ("jobs: [{source: a, outputs: [{pth: b}]}]", "1:31: an output has no 'pth'; did you mean"),
-        ("jobs: [{source: a, output: ''}]", "1:28: the output has no name"),
-        ("jobs: [{source: a, output: '-'}]", "1:28: standard output needs a container"),
+        ("jobs: [{source: a, output: ''}]", "1:28: output: the output has no name"),
+        (
+            "jobs: [{source: a, output: '-'}]",
+            "1:28: output: a manifest writes files, not to standard",
+        ),
         # Fields.
         (ONE + "bitrate: 800k", "4:5: a job has no 'bitrate'; there is audio, damaged, device"),
         (ONE + "crf: 18", "4:5: a job has no 'crf'; say video: {crf: ...}"),
@@ -255,14 +249,25 @@ ONE = "jobs:\n  - source: a.mp4\n    output: b.mp4\n    "
         (ONE + "filters: invert", "4:14: filters takes a list, found 'invert'"),
         (ONE + "filters: [{}]", "4:15: a filter takes one value, found keys and values"),
         (ONE + "overwrite: perhaps", "4:16: overwrite: 'perhaps' is neither true nor false"),
-        (ONE + "verify: twice", "2:5: verify is one of"),
+        (ONE + "verify: twice", "4:13: verify: found 'twice'; one of none, fast, full"),
         (ONE + "device: gpu", "4:13: device: unknown device 'gpu'"),
-        (ONE + "load: 0", "4:11: load: a load is above 0"),
-        (ONE + "load: 1e6", "4:11: load: '1e6' is no whole number"),
+        (ONE + "load: 0", "4:11: load: '0' is no whole number above 0"),
+        (ONE + "load: 1e6", "4:11: load: '1e6' is no whole number above 0"),
+        (ONE + "time_limit: 0", "4:17: time_limit: '0' is no time above 0"),
+        (ONE + "time_limit: soon", "4:17: time_limit: time 'soon' has the form"),
+        (ONE + "memory_limit: 4X", "4:19: memory_limit: memory '4X' has the form 4G, 512M"),
+        (ONE + "memory_limit: 0", "4:19: memory_limit: memory '0' has the form"),
+        (ONE + "verify: ful", "4:13: verify: found 'ful'; one of none, fast, full; did you mean"),
+        (ONE + "video: {crf: .nan}", "4:18: crf: '.nan' is no number"),
+        (ONE + "filters: ['']", "4:15: a filter: it has no name"),
         (ONE + "measured_fps: fast", "4:19: measured_fps: frame rate 'fast' has the form"),
-        ("capacities: {gpu: 1}\n" + ONE, "1:14: unknown device 'gpu'"),
+        ("capacities: {gpu: 1}\n" + ONE, "1:14: capacities: unknown device 'gpu'"),
         ("capacities: {cpu: 0}\n" + ONE, "1:19: cpu: '0' is no number of cards"),
         ("capacities: {cpu: 1/0}\n" + ONE, "1:19: cpu: '1/0' is no number of cards"),
+        ("slots: {cpu: 1.5}\n" + ONE, "1:14: cpu: '1.5' is no whole number above 0"),
+        ("slots: {gpu: 1}\n" + ONE, "1:9: slots: unknown device 'gpu'"),
+        ("slots: {cpu: 1, CPU: 2}\n" + ONE, "1:17: slots: cpu is here already"),
+        ("output_root: ''\n" + ONE, "1:14: output_root: it has no name"),
         ("capacities: [1]\n" + ONE, "1:13: capacities takes keys and values, found a list"),
     ],
 )
@@ -287,18 +292,10 @@ def test_an_error_of_a_default_is_placed_there(read):
 def test_a_file_that_cannot_be_read(tmp_path, monkeypatch, name, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=words):
-        read_job_list(name)
+        read_manifest(name)
 
 
 def test_without_pyyaml_the_error_says_what_to_install(read, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(JobError, match=r"pip install 'xtranscode\[batch\]'"):
         read("jobs: []")
-
-
-@given(st.text(alphabet="jobs:{}[]-,\n \"'*&!|>?~#%abx012.", max_size=60) | st.text(max_size=30))
-def test_no_text_raises_anything_else(tmp_path_factory, text):
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
-    path.write_bytes(text.encode(errors="surrogatepass"))
-    with suppress(JobError):
-        read_job_list(path)
