@@ -201,5 +201,5 @@ def test_xma_plugin(run):
     # A trail only brightens; what coding loses stays small.
     assert (after - before).mean() > 1
     assert np.mean(after.mean(axis=2) < before.mean(axis=2) - 25) < 0.01
-    assert shown.videos == [(75, 480, 270)]
+    assert shown.videos == [(50, 480, 270)]
     assert len(shown.reports) == 1
