@@ -94,14 +94,12 @@ def test_nothing_of_a_run_is_kept(name):
     text = (ROOT / "samples" / "notebooks" / f"{name}.ipynb").read_text()
     made = nbformat.reads(text, as_version=4)
     nbformat.validate(made)
-    assert set(made.metadata) == {"kernelspec", "language_info"}
     assert made.metadata.kernelspec.name == "python3"
-    assert made.metadata.language_info == {"name": "python"}
     for cell in made.cells:
-        assert cell.metadata == {}
         if cell.cell_type == "code":
-            assert cell.outputs == []
-            assert cell.execution_count is None
+            remedy = "run: jupyter nbconvert --clear-output --inplace samples/notebooks/*.ipynb"
+            assert cell.outputs == [], remedy
+            assert cell.execution_count is None, remedy
     assert not re.search(r"/(home|root|tmp|work|Users|usr)/", text)
 
 
@@ -129,6 +127,7 @@ def test_there_are_four():
 
 def test_rgb_to_gray(run):
     shown = run("01_rgb_to_gray")
+    assert "rgb_to_grayscale takes the luma" in shown.text
     assert "BT709      red  54  green 182  blue  18" in shown.text
     distances = [float(each) for each in re.findall(r"([\d.]+) codes at most", shown.text)]
     assert len(distances) == 4
