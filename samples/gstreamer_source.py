@@ -1,11 +1,12 @@
 """Take frames from a GStreamer pipeline, run a kernel on each, and encode them with FFmpeg.
 
     apt install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base
-    python samples/gstreamer_source.py out.mp4 "videotestsrc num-buffers=100" invert
+    python samples/gstreamer_source.py out.mp4 \\
+        "videotestsrc num-buffers=50 ! video/x-raw,format=I420" "contrast(amount=1.3)"
 
-A pipeline is anything that ends in raw video: "filesrc location=in.mp4 ! decodebin". OpenCL sees
-its buffers where they lie, and FFmpeg the kernel's results; the routes are printed. GStreamer is
-the system's, whose Python has to be of the same version as the one that runs this.
+A pipeline is anything that ends in raw YUV: "filesrc location=in.mp4 ! decodebin". OpenCL sees its
+buffers where they lie, and FFmpeg the kernel's results; the routes are printed. GStreamer is the
+system's, whose Python has to be of the same version as the one that runs this.
 """
 
 import sys
@@ -47,7 +48,7 @@ def frames_of(pipeline: str, context: Any) -> Iterator[Frame]:
         running.set_state(gst.State.NULL)
 
 
-def encode(target: str, pipeline: str, call: str = "rgb_to_grayscale") -> str:
+def encode(target: str, pipeline: str, call: str = "invert") -> str:
     """Write what a kernel makes of a pipeline's frames; return the ways that they took."""
     gstreamer, ffmpeg = open_context(MemoryType.GSTREAMER), open_context(MemoryType.FFMPEG)
     kernel, values = parse_call(call)

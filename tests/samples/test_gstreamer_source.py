@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tests.helpers.require import require
 from tests.samples.program import SAMPLES, frames_of, planes_of, run, seconds_of
 
 SAMPLE = SAMPLES / "gstreamer_source.py"
+TREE = ast.parse(SAMPLE.read_text())
 COLOUR = (0x20, 0x40, 0xC0)
 PIPELINE = (
     "videotestsrc num-buffers=10 pattern=solid-color foreground-color=0xff2040c0 ! "
@@ -47,6 +50,14 @@ def test_a_negative(tmp_path):
     for frame in frames:
         for plane, code in zip(planes_of(frame), wanted, strict=True):
             assert np.abs(plane - code).max() < 3
+
+
+def test_the_example_of_its_own_words(tmp_path):
+    (example,) = re.findall(r"    python (.*?)\n\n", ast.get_docstring(TREE), re.DOTALL)
+    _, *words = shlex.split(example.replace("\\\n", ""))
+    done = run(SAMPLE, *[tmp_path / each if each == "out.mp4" else each for each in words])
+    assert done.returncode == 0, done.stderr
+    assert len(frames_of(tmp_path / "out.mp4")) == 50
 
 
 @pytest.mark.parametrize(
