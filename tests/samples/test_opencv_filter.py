@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
+from tests.helpers.require import require
 from tests.samples.program import SAMPLES, frames_of, planes_of, run, seconds_of
 
 SAMPLE = SAMPLES / "opencv_filter.py"
 
 
 def test_contrast(clips, tmp_path):
-    cv2 = pytest.importorskip("cv2", reason="opencv: opencv-python-headless is not installed")
+    require("opencv", importlib.util.find_spec("cv2") is not None, "it is not installed")
+    import cv2
+
     done = run(SAMPLE, clips.path("h264"), tmp_path / "out.mp4")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
