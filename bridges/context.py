@@ -30,6 +30,9 @@ class Context(Closable):
     def __init__(self) -> None:
         self._closed = False
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}{', closed' if self._closed else ''}>"
+
     @property
     def closed(self) -> bool:
         """Whether ``close()`` was called."""

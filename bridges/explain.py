@@ -18,7 +18,7 @@ Refusal = Callable[[Path], str]
 """Return why edges cannot be taken one after the other, naming the first; or an empty string."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Route:
     """One way from one kind of memory to another.
 
@@ -48,6 +48,12 @@ class Route:
 
     def __str__(self) -> str:
         return " > ".join(stop.value for stop in self.stops)
+
+    def __repr__(self) -> str:
+        state = "taken" if self.taken else self.refusal
+        copying = [str(edge) for edge in self.edges if edge.copies]
+        how = f"copied in {', '.join(copying)}" if copying else "zero-copy"
+        return f"<Route {self}   {how}{state and f'   {state}'}>"
 
 
 def explain(

@@ -89,6 +89,9 @@ class MemoryMapper(Closable):
             return f"{' > '.join(names)}   zero-copy"
         return f"{' > '.join(names)}   {self.audit.bytes_copied:,} B copied in {', '.join(copying)}"
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.explain()}>"
+
     def close(self) -> None:
         """Let go of what the mapper keeps; what it mapped stays open. May be repeated."""
 

@@ -40,7 +40,7 @@ Condition = Callable[[Context, Context], str]
 """Return why an edge cannot be used between two contexts, or an empty string."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Edge:
     """One way from one memory type to another.
 
@@ -70,6 +70,9 @@ class Edge:
 
     def __str__(self) -> str:
         return f"{self.source.value} > {self.target.value}"
+
+    def __repr__(self) -> str:
+        return f"<Edge {self}   {'copies' if self.copies else 'zero-copy'}>"
 
     def map_tensor(
         self, tensor: Tensor, context: Context, access: AccessMode, copied: Copied

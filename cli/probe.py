@@ -60,7 +60,8 @@ def _parts(info: "MediaInfo") -> Iterator["RenderableType"]:
     """Yield the heading, the streams, the chapters and the tags of a file."""
     from rich.text import Text
 
-    from cli.render import bit_rate_text, grid, size_text
+    from cli.render import grid
+    from transcode.quantity import bit_rate_text, size_text
 
     yield Text("standard input" if info.path == "-" else one_line(info.path), "bold")
     facts = [f"{info.container_long} ({info.container})"]
@@ -86,8 +87,8 @@ def _parts(info: "MediaInfo") -> Iterator["RenderableType"]:
 
 def _stream(stream: "StreamInfo") -> Iterator[str]:
     """Yield the lines that describe a stream."""
-    from cli.render import bit_rate_text
     from transcode.media import AttachmentInfo, AudioInfo, VideoInfo
+    from transcode.quantity import bit_rate_text
 
     facts = [" ".join(filter(None, (stream.codec, stream.profile)))]
     if isinstance(stream, VideoInfo):
@@ -125,7 +126,7 @@ def _picture(video: "VideoInfo") -> Iterator[str]:
 
 
 def _timing(video: "VideoInfo") -> Iterator[str]:
-    from cli.render import rate_text
+    from transcode.quantity import rate_text
 
     if video.rate is not None:
         yield rate_text(video.rate) + (" on average, variable" if video.is_rate_variable else "")
@@ -172,7 +173,7 @@ def _sound(audio: "AudioInfo") -> Iterator[str]:
 
 
 def _attachment(attachment: "AttachmentInfo") -> list[str]:
-    from cli.render import size_text
+    from transcode.quantity import size_text
 
     return [
         one_line(attachment.name) or "without a name",

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import IO, Any, NoReturn
 
 import click
@@ -18,20 +17,17 @@ from bridges.closable import Closable
 from cli.errors import one_line
 from transcode.job import Job, VideoOptions
 from transcode.progress import Event, Finished, Notice, Progress, Started
+from transcode.quantity import bit_rate_text, duration_text, rate_text, size_text
 from transcode.report import Report, StreamSummary, plain
 
 __all__ = [
     "JsonProgress",
     "TextProgress",
-    "bit_rate_text",
     "can_show_bar",
     "console",
-    "duration_text",
     "grid",
     "print_json",
-    "rate_text",
     "show",
-    "size_text",
 ]
 
 _LABEL_WIDTH = 10
@@ -88,34 +84,6 @@ def grid(columns: int) -> Table:
 def print_json(value: Any, *, file: IO[str] | None = None) -> None:
     """Print one JSON object on one line, at once."""
     click.echo(json.dumps(plain(value)), file=file)
-
-
-def size_text(nbytes: float) -> str:
-    """Return a size in decimal units: ``"0 B"``, ``"412 kB"``, ``"1.1 MB"``."""
-    if nbytes < 1000:
-        return f"{nbytes:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        nbytes /= 1000
-        if nbytes < 999.5:
-            return f"{nbytes:.0f} {unit}" if nbytes >= 99.5 else f"{nbytes:.1f} {unit}"
-    return f"{nbytes / 1000:.2f} TB"
-
-
-def bit_rate_text(bits_per_second: float) -> str:
-    """Return a bit rate: ``"128 kb/s"``, ``"2.5 Mb/s"``."""
-    return f"{size_text(bits_per_second).removesuffix('B')}b/s"
-
-
-def rate_text(rate: Fraction) -> str:
-    """Return a frame rate with as many decimals as it needs, three at most: ``"29.97 fps"``."""
-    return f"{float(rate):.3f}".rstrip("0").rstrip(".") + " fps"
-
-
-def duration_text(seconds: float) -> str:
-    """Return whole seconds as ``"0:07"`` or ``"1:02:03"``."""
-    minutes, rest = divmod(max(round(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _encoding_text(video: VideoOptions) -> str:

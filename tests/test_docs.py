@@ -118,7 +118,7 @@ def test_the_guide_lists_all_kernels():
 
 
 def test_the_sample_s_first_kernel_is_the_guide_s(own_kernel):
-    sample = (ROOT / "samples" / "own_kernels.cl").read_text()
+    sample = (ROOT / "samples" / "custom_kernel.cl").read_text()
     assert sample.startswith(Path("my.cl").read_text())
 
 

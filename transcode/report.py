@@ -108,6 +108,12 @@ class Report:
         """Return the report as plain values that JSON can hold; rates as ``"30000/1001"``."""
         return plain(self)  # type: ignore[no-any-return]
 
+    def _repr_html_(self) -> str:
+        """Return the report as an HTML table. IPython calls it to show one."""
+        from transcode.report_html import report_html  # Few runs are in a notebook.
+
+        return report_html(self)
+
 
 def plain(value: Any) -> Any:
     """Turn dataclasses, tuples and fractions into what JSON can hold."""

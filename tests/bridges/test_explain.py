@@ -107,3 +107,25 @@ def test_a_machine_says_what_a_mapper_does(opencl):
             compared.append(ends)
     # CPU, FFmpeg and OpenCL are there whatever else is.
     assert set(itertools.permutations((CPU, FFMPEG, OPENCL), 2)) <= set(compared)
+
+
+def test_what_a_notebook_shows_is_the_route(opencl):
+    opencl.shares_host_memory = True
+    contexts = [FFmpegContext(), CPUContext(), opencl]
+    (route,) = explain(FFMPEG, OPENCL, refusals_between(contexts))
+    assert repr(route) == "<Route FFmpeg > CPU > OpenCL   zero-copy   taken>"
+    assert repr(find_route(contexts)) == (
+        "(<Edge FFmpeg > CPU   zero-copy>, <Edge CPU > OpenCL   zero-copy>)"
+    )
+    assert repr(create_mapper(contexts)) == "<MapperChain FFmpeg > CPU > OpenCL   zero-copy>"
+    opencl.shares_host_memory = False
+    refused, *_, taken = explain(CPU, OPENCL, refusals_between([CPUContext(), opencl]))
+    assert repr(refused).startswith("<Route CPU > OpenCL   zero-copy   CPU > OpenCL: ")
+    assert repr(taken) == "<Route CPU > OpenCL   copied in CPU > OpenCL   taken>"
+
+
+def test_what_a_notebook_shows_of_a_context():
+    context = CPUContext()
+    assert repr(context) == f"<CPUContext {context.name}>"
+    context.close()
+    assert repr(context) == f"<CPUContext {context.name}, closed>"

@@ -95,7 +95,7 @@ def test_json(invoke, file):
 
 
 def test_one_of_several_kernels_of_a_file(invoke):
-    own = SAMPLES / "own_kernels.cl"
+    own = SAMPLES / "custom_kernel.cl"
     assert invoke("kernels", f"{own}:grid").stdout.startswith("kernel      grid: draws lines")
     result = invoke("kernels", own)
     assert result.exit_code == 1
@@ -146,7 +146,7 @@ class TestCheck:
         assert all(line.endswith("   equal   2 pictures of rgb24") for line in others)
 
     def test_of_one_s_own(self, invoke):
-        own, reference = SAMPLES / "own_kernels.cl", SAMPLES / "own_kernels.py"
+        own, reference = SAMPLES / "custom_kernel.cl", SAMPLES / "custom_kernel.py"
         for name in ("tint(amount=0.7)", "grid(step=3, dotted=true)"):
             result = invoke("kernels", "check", f"{own}:{name}", "--reference", reference)
             assert result.exit_code == 0, result.output
@@ -191,7 +191,7 @@ class TestCheck:
 
 @pytest.mark.usefixtures("_opencl")
 def test_a_clip_goes_through_one_s_own_kernels(tmp_path, clips):
-    (tmp_path / "it's (1).cl").write_text((SAMPLES / "own_kernels.cl").read_text())
+    (tmp_path / "it's (1).cl").write_text((SAMPLES / "custom_kernel.cl").read_text())
     done = call(
         "run",
         clips.path("h264"),

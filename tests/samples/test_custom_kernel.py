@@ -17,7 +17,7 @@ from tests.bridges.picture import Picture, frame_info
 from tests.helpers.require import require
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
-REFERENCES = runpy.run_path(str(SAMPLES / "own_kernels.py"))
+REFERENCES = runpy.run_path(str(SAMPLES / "custom_kernel.py"))
 SIZE = (67, 9)
 
 
@@ -34,7 +34,7 @@ SIZE = (67, 9)
 def test_a_picture(call):
     found = probe()
     require("opencl", found.available, found.reason)
-    kernel, values = parse_call(f"{SAMPLES / 'own_kernels.cl'}:{call}")
+    kernel, values = parse_call(f"{SAMPLES / 'custom_kernel.cl'}:{call}")
     source = Picture.create(frame_info("gbrp16le", SIZE), seed=1)
     target = Picture.create(frame_info("gbrp16le", SIZE))
     signals = [source.codes(channel) / 65535 for channel in "RGB"]

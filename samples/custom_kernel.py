@@ -1,6 +1,6 @@
-"""What the kernels of own_kernels.cl compute, in float64.
+"""What the kernels of custom_kernel.cl compute, in float64.
 
-    xtranscode kernels check samples/own_kernels.cl:grid --reference samples/own_kernels.py
+    xtranscode kernels check samples/custom_kernel.cl:grid --reference samples/custom_kernel.py
 
 Red, green, blue and alpha are arrays of signals from 0 to 1, ``x`` and ``y`` the columns and rows
 of the pixels, and the parameters those of the kernel.

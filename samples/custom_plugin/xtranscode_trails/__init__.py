@@ -1,0 +1,1 @@
+"""A plugin for xtranscode, under the name ``trails``."""
