@@ -13,6 +13,7 @@ from typing import Any
 import click
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from bridges.errors import XTranscodeError
@@ -53,17 +54,21 @@ class Commands(SphinxDirective):
 
 
 class Edges(SphinxDirective):
-    """Every edge between kinds of memory, as ``xtranscode routes`` lists them."""
+    """Every edge between kinds of memory, as `declared_edges` has them."""
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
+        ways: dict[tuple[str, str], set[str]] = {}
+        for edge in declared_edges():
+            does = edge.summary.removeprefix(f"{edge}: ")
+            ways.setdefault((str(edge), does), set()).add("copied" if edge.copies else "shared")
         rows = [
-            (str(edge), "copies" if edge.copies else "zero-copy", edge.summary)
-            for edge in declared_edges()
+            (edge, " or ".join(sorted(how, reverse=True)), does)
+            for (edge, does), how in ways.items()
         ]
-        return self.parse_text_to_nodes(_table(("edge", "samples", "what it does"), rows))
+        return self.parse_text_to_nodes(_table(("edge", "samples are", "what it makes"), rows))
 
 
 class Errors(SphinxDirective):
@@ -181,11 +186,20 @@ def _shown_signature(
     return arguments and arguments.replace("<factory>", "..."), returned
 
 
+def _check_all_is_there(app: Sphinx, env: Any) -> None:
+    """Warn of what a package offers and the reference lacks: what has no docstring is left out."""
+    known = env.get_domain("py").objects
+    for name in _public_names().values():
+        if name not in known:
+            logging.getLogger(__name__).warning("%s is not in the reference", name)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what is here."""
     app.add_directive("commands", Commands)
     app.add_directive("edges", Edges)
     app.add_directive("errors", Errors)
     app.connect("autodoc-process-signature", _shown_signature)
+    app.connect("env-check-consistency", _check_all_is_there)
     app.connect("missing-reference", _resolve)
     return {"parallel_read_safe": True, "version": "1"}
