@@ -1,6 +1,8 @@
 """What every test can use."""
 
 import gc
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +14,7 @@ from bridges.backends.opencl import probe
 from tests.assets.clips import Library, library
 from tests.helpers.require import require
 
+ROOT = Path(__file__).resolve().parents[1]
 _TICK_SECONDS = 0.2
 
 
@@ -57,7 +60,39 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Library:
 @pytest.fixture(scope="session")
 def sample() -> Path:
     """Return the real clip that the project ships."""
-    return Path(__file__).parent.parent / "samples" / "media" / "bigbuckbunny.mp4"
+    return ROOT / "samples" / "media" / "bigbuckbunny.mp4"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel of the tree, built from a copy: a build leaves folders behind."""
+    folder = tmp_path_factory.mktemp("dist")
+    tree = folder / "tree"
+    for package in ("bridges", "cli", "transcode", "xma_plugins"):
+        shutil.copytree(ROOT / package, tree / package)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, tree]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def venv(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a fresh environment with the wheel in it, and nothing of the checkout in reach.
+
+    What the wheel depends on is seen by a path file in the environment of the tests: installing it
+    again would take minutes and several hundred MB, for the OpenCL runtime above all.
+    """
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    command = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install"]
+    subprocess.run([*command, "-q", "--no-deps", "--no-index", wheel], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    (site / "dependencies.pth").write_text("\n".join(installed))
+    return folder
 
 
 @pytest.fixture

@@ -1,27 +1,24 @@
-"""The examples of the guide run as they are printed."""
+"""The guide: its examples run as they are printed, and what it names is there."""
 
 from __future__ import annotations
 
-import os
+import ast
 import re
-import shlex
 import shutil
-import subprocess
-import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
-from av.video.frame import VideoFrame
 from click.testing import CliRunner
 
 import xma_plugins
-from bridges import Frame
-from bridges.backends.cpu import CPUContext
 from bridges.backends.opencl import OpenCLContext, probe
-from bridges.kernels import check, get, load, names
+from bridges.kernels import get, load, names
 from bridges.routes import declared_edges
-from tests.bridges.picture import frame_info
+from tests.assets.recipe import aac, mkv
+from tests.assets.writer import write as write_clip
+from tests.helpers.guide import PAGES, ROOT, blocks, run_page
 from tests.helpers.require import require
 from tests.xma_plugins import noop
 from tests.xma_plugins.xclbin import COPY, write
@@ -29,85 +26,130 @@ from transcode import probe as probe_clip
 from xma_plugins import Device
 from xma_plugins.drivers.opencl import OpenCLDriver
 
-ROOT = Path(__file__).resolve().parents[1]
-CLIP = ROOT / "samples" / "media" / "bigbuckbunny.mp4"
+RUN = [page for page in PAGES if any(block.runs for block in blocks(page))]
+NOT_RUN = [(page, each) for page in PAGES for each in blocks(page) if each.note == "not run"]
 
 
-def blocks(name, kind="python"):
-    pattern = rf"^```{kind}\n(.*?)^```$"
-    return re.findall(pattern, (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
+@pytest.fixture(scope="session")
+def ran(venv, clips, tmp_path_factory):
+    """Run a page in a folder with the videos that the examples name."""
+    pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
+    pytest.importorskip("dpctl", reason="dpctl is not installed")
+    found = probe()
+    require("opencl", found.available, f"{found.reason}; try: {found.remedy}")
+    # Long enough to be cut at 1:30, and with few pictures.
+    talk = tmp_path_factory.mktemp("talk") / "talk.mkv"
+    sound = aac("eng", 440, samples=120 * 8000, sample_rate=8000)
+    write_clip(mkv("talk", rate=Fraction(1, 4), count=32, audio=(sound,)), talk)
+
+    def ran(page):
+        folder = tmp_path_factory.mktemp("page")
+        shutil.copy(clips.path("bframes"), folder / "talk.mp4")
+        shutil.copy(talk, folder)
+        return run_page(page, folder, venv)
+
+    return ran
 
 
-@pytest.mark.usefixtures("_opencl")
-def test_the_guide_to_memory(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(CLIP, "talk.mp4")
-    names = {
-        "cpu": CPUContext(),
-        "info": frame_info("gray", (64, 36)).planes[0],
-        "picture": VideoFrame(64, 36, "yuv420p"),
-    }
-    examples = blocks("docs/memory.md")
-    assert len(examples) >= 4
-    for example in examples:
-        exec(example, names)
-    assert Path("talk.gray").stat().st_size == 1280 * 720 * 132
-    assert isinstance(names["frame"], Frame)
+def _readme(guide):
+    said = guide.printed
+    assert "zero-copy" in said[0]
+    assert "FFmpeg > CPU > OpenCL" in said[1]
+    assert said[2] == "FFmpeg > CPU > OpenCL   zero-copy\n"
 
 
-@pytest.mark.usefixtures("_opencl")
-def test_the_readme_s_frame(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(CLIP, "talk.mp4")
-    example = next(text for text in blocks("README.md") if "create_mapper" in text)
-    exec(example, {})
-    assert capsys.readouterr().out == "FFmpeg > CPU > OpenCL   zero-copy\n"
+def _memory(guide):
+    assert (guide.folder / "talk.gray").stat().st_size == 128 * 96 * 20
 
 
-@pytest.fixture
-def own_kernel(tmp_path, monkeypatch, clips):
-    """The kernel of the guide, its reference and a short clip, in the working folder."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(clips.path("h264"), "talk.mp4")
-    (source,) = blocks("docs/kernels.md", "c")
-    (reference,) = blocks("docs/kernels.md", "python reference")
-    Path("my.cl").write_text(source)
-    Path("my.py").write_text(reference)
-    return load("my.cl")
-
-
-@pytest.mark.usefixtures("_opencl")
-def test_the_guide_to_kernels(own_kernel, monkeypatch, capsys):
-    from cli.main import cli
-
-    # One format says whether the command works, and compiles less.
-    monkeypatch.setattr(check, "FORMATS", ("nv12",))
-    lines = "".join(blocks("docs/kernels.md", "sh")).splitlines()
-    assert len(lines) == 7
-    for line in lines:
-        program, *words = shlex.split(line, comments=True)
-        assert program == "xtranscode"
-        result = CliRunner().invoke(cli, words)
-        assert result.exit_code == 0, f"{line}: {result.output}"
+def _kernels(guide):
     outputs = ["negative.mp4", "warm.mp4", "warm2.mp4"]
-    assert [probe_clip(name).video[0].frames for name in outputs] == [12, 12, 12]
-    known: dict[str, object] = {}
-    for example in blocks("docs/kernels.md"):
-        exec(example, known)
-    said = capsys.readouterr().out
-    assert own_kernel.summary in said
+    found = [probe_clip(guide.folder / name).video[0].frames for name in outputs]
+    assert found == [20, 20, 20]
+    said = "".join(guide.printed)
+    assert load(str(guide.folder / "my.cl")).summary in said
     assert "(90, 160)" in said
     assert "[14400 14400 14400]" in said
 
 
-@pytest.mark.usefixtures("_opencl")
+def _xma(guide):
+    for stream, count, size in (("ten.h264", 10, (320, 180)), ("small.h264", 20, (640, 360))):
+        with av.open(guide.folder / stream) as container:
+            pictures = list(container.decode(video=0))
+        assert len(pictures) == count
+        assert {(picture.width, picture.height) for picture in pictures} == {size}
+    means = [line.split() for line in guide.printed[1].splitlines()]
+    assert [number for number, _ in means] == [str(number) for number in range(10)]
+    assert [float(mean) for _, mean in means] == pytest.approx(
+        [_inverted(25 * number) for number in range(10)], abs=1
+    )
+    plans = [told for line, told in guide.told.items() if line.startswith("xtranscode plan")]
+    assert len(plans) == 2
+    assert all("at once   3 of 3 jobs" in told for told in plans)
+
+
+def _inverted(luma, amount=0.9):
+    """Return what nine tenths of a negative are, for luma in limited range without colour."""
+    signal = min(max((luma - 16) / 219, 0), 1)
+    return 16 + 219 * ((1 - amount) * signal + amount * (1 - signal))
+
+
+RESULTS = {
+    "README.md": _readme,
+    "docs/kernels.md": _kernels,
+    "docs/memory.md": _memory,
+    "docs/xma.md": _xma,
+}
+"""What else has to be true once a page was run."""
+
+
+# A new machine compiles kernels for half a minute.
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", RUN)
+def test_examples_run_as_they_are_printed(ran, page):
+    guide = ran(page)
+    if page in RESULTS:
+        RESULTS[page](guide)
+
+
+def test_what_is_not_run_says_why():
+    reasons = sorted(f"{page}: {block.words}" for page, block in NOT_RUN)
+    assert reasons == [
+        "docs/hardware.md: takes root's rights and some minutes",
+        "docs/quickstart.md: the gate types the README's first command, which does the same",
+        *["docs/xma.md: needs an XRT card; a test has it run on XRT's device without hardware"] * 2,
+    ]
+
+
+def test_every_comment_above_an_example_is_known():
+    notes = {(block.note, page) for page in PAGES for block in blocks(page)}
+    assert {note for note, _ in notes} == {"", "command", "file", "not run", "or refused"}
+    assert {page for note, page in notes if note == "command"} == {"README.md"}
+    named = [block.words for block in blocks("README.md") if block.note == "command"]
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert named == re.findall(r"readme_command (\w+)", gate)
+
+
+@pytest.fixture
+def own_kernel(tmp_path, monkeypatch, clips):
+    """The files of the guide to kernels and a short clip, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clips.path("h264"), "talk.mp4")
+    for page in ("docs/kernels.md", "docs/xma.md"):
+        for block in blocks(page):
+            if block.note == "file":
+                Path(block.words).write_text(block.text)
+    return load("my.cl")
+
+
+@pytest.mark.usefixtures("needs_opencl")
 def test_the_guide_s_error_is_what_is_said(own_kernel, monkeypatch):
     from cli.main import cli
 
     text = Path("my.cl").read_text()
     Path("my.cl").write_text(text.replace("scale", "scael", 1))
     words = ["run", "talk.mp4", "out.mp4", "--device", "opencl:Intel", "--filter", "my.cl"]
-    (shown,) = blocks("docs/kernels.md", "text")
+    (shown,) = [b.text for b in blocks("docs/kernels.md") if b.language == "text"]
     assert CliRunner().invoke(cli, words).stderr.splitlines()[-1] == shown.strip()
 
 
@@ -122,75 +164,23 @@ def test_the_sample_s_first_kernel_is_the_guide_s(own_kernel):
     assert sample.startswith(Path("my.cl").read_text())
 
 
-@pytest.fixture
-def guide_to_xma(tmp_path, monkeypatch, own_kernel):
-    """The names that the guide's examples share, with its files in the working folder."""
-    (plugin,) = blocks("docs/xma.md", "python plugin")
-    Path("negative.py").write_text(plugin)
-    (jobs,) = blocks("docs/xma.md", "yaml")
-    Path("jobs.yaml").write_text(jobs)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return {"__name__": "guide"}
-
-
-@pytest.mark.usefixtures("_opencl")
-def test_the_guide_to_xma(guide_to_xma, capsys):
-    examples = blocks("docs/xma.md")
-    assert len(examples) == 9
-    said = []
-    for example in examples:
-        exec(example, guide_to_xma)
-        said.append(capsys.readouterr().out)
-    for stream, size in (("ten.h264", (320, 180)), ("small.h264", (640, 360))):
-        with av.open(stream) as container:
-            pictures = list(container.decode(video=0))
-        assert len(pictures) == (10 if size == (320, 180) else 12)
-        assert {(picture.width, picture.height) for picture in pictures} == {size}
-    means = [line.split() for line in said[1].splitlines()]
-    assert [number for number, _ in means] == [str(number) for number in range(10)]
-    assert [float(mean) for _, mean in means] == pytest.approx(
-        [_inverted(25 * number) for number in range(10)], abs=1
-    )
-
-
-def _inverted(luma, amount=0.9):
-    """Return what nine tenths of a negative are, for luma in limited range without colour."""
-    signal = min(max((luma - 16) / 219, 0), 1)
-    return 16 + 219 * ((1 - amount) * signal + amount * (1 - signal))
-
-
-@pytest.mark.usefixtures("_opencl")
-def test_the_guide_s_chain_is_carried_over_at_its_ends_alone(guide_to_xma, monkeypatch, capsys):
-    examples = blocks("docs/xma.md")
+@pytest.mark.usefixtures("needs_opencl", "own_kernel")
+def test_the_guide_s_chain_is_carried_over_at_its_ends_alone(monkeypatch, capsys):
+    examples = [each.text for each in blocks("docs/xma.md") if each.language == "python"]
+    known = {"__name__": "guide"}
     for example in examples[:3]:
-        exec(example, guide_to_xma)
+        exec(example, known)
     context = OpenCLContext.create()
     # As if it had memory of its own.
     context.shares_host_memory = False
     monkeypatch.setattr(xma_plugins, "open_device", lambda _: Device(OpenCLDriver(context)))
-    guide_to_xma["open_device"] = xma_plugins.open_device
+    known["open_device"] = xma_plugins.open_device
     capsys.readouterr()
-    exec(examples[3], guide_to_xma)
+    exec(examples[3], known)
     sent, fetched = map(int, re.findall(r"\d+", capsys.readouterr().out))
     # Pictures of 128x96 once, and of 640x360 once, whose rows have multiples of 128 bytes.
     assert sent == 12 * 128 * 96 * 3 // 2
     assert 12 * 640 * 360 * 3 // 2 <= fetched <= 12 * (640 * 360 + 2 * 384 * 180)
-
-
-@pytest.mark.usefixtures("_opencl")
-def test_the_guide_to_xma_s_commands(guide_to_xma):
-    lines = "".join(blocks("docs/xma.md", "sh")).splitlines()
-    assert len(lines) == 7
-    for line in lines:
-        program, *words = shlex.split(line, comments=True)
-        assert program == "xtranscode"
-        # A process each: the command that plan is given takes its place.
-        command = [sys.executable, "-c", "from cli.main import main; main()", *words]
-        settings = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}: {done.stdout} {done.stderr}"
-        if words[0] == "plan":
-            assert "at once   3 of 3 jobs" in done.stdout + done.stderr
 
 
 def test_the_guide_s_cards(tmp_path):
@@ -205,18 +195,11 @@ ctypes.CDLL("libxrt_coreutil.so.2").xrtIniUintSet(b"Runtime.xma_cpu_mode", 2)
 """
     said = [
         noop.run(example + "print('done')\n", tmp_path, preamble=settings)
-        for example in blocks("docs/xma.md", "python on-cards")
+        for example in [b.text for b in blocks("docs/xma.md") if "XRT card" in b.words]
     ]
     assert len(said) == 2
     assert "filter session 1 (native:libfilter.so)\n" in said[0]
     assert "['copy:copy_1'" in said[1]
-
-
-@pytest.fixture
-def _opencl():
-    pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
-    found = probe()
-    require("opencl", found.available, f"{found.reason}; try: {found.remedy}")
 
 
 def test_hardware_s_edges_are_those_there_are():
@@ -226,3 +209,60 @@ def test_hardware_s_edges_are_those_there_are():
     there |= {"FFmpeg > CPU", "OpenCL > OpenVINO"}
     table = re.findall(r"^\| (\w+ > \w+) \|", (ROOT / "docs/hardware.md").read_text(), re.MULTILINE)
     assert sorted(table) == sorted(there)
+
+
+def test_guarantees_are_held_by_tests_that_are_there():
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs/guarantees.md").read_text()
+    )
+    assert len(named) > 40
+    for file, test in named:
+        functions = {
+            node.name
+            for node in ast.walk(ast.parse((ROOT / file).read_text()))
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        }
+        assert functions, file
+        assert not test or test in functions, f"{file}::{test}"
+
+
+def test_each_promise_names_a_test():
+    promises = re.findall(
+        r"^- (?:.+\n)(?:  .+\n)*", (ROOT / "docs/guarantees.md").read_text(), re.M
+    )
+    assert len(promises) > 25
+    assert [promise for promise in promises if "`tests/" not in promise] == []
+
+
+LINKED = (
+    *PAGES,
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "benchmarks/README.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("api/*.md"))),
+)
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_links_lead_to_files_and_headings_that_are_there(page):
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if link.startswith(("http:", "https:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in {_slug(heading) for heading in headings}, link
+
+
+def _slug(heading):
+    """Return a heading's anchor, as GitHub and MyST make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = re.findall(r"^([\w/]+)$", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
+    there = {str(p.relative_to(ROOT / "docs"))[:-3] for p in (ROOT / "docs").rglob("*.md")}
+    assert set(listed) == there - {"index"}
