@@ -31,7 +31,7 @@ from transcode.manifest_tree import Node, layered
 from transcode.manifest_value import parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from fractions import Fraction
     from os import PathLike
 
@@ -61,6 +61,8 @@ class ManifestJob:
         The profile's name, or ``""``.
     matrix : mapping of str to str
         Its combination: by names as templates have them, with their texts.
+    is_found : bool
+        Whether a pattern found the source.
     time_limit : float or None
         Seconds that it may take.
     memory_limit : int or None
@@ -76,6 +78,7 @@ class ManifestJob:
     index: int
     profile: str = ""
     matrix: Mapping[str, str] = field(default_factory=dict)
+    is_found: bool = False
     time_limit: float | None = None
     memory_limit: int | None = None
     load: int | None = None
@@ -98,6 +101,9 @@ class Manifest:
         By the name of a device, or of a kind of device: how many jobs run on it at once.
     output_root : str
         The folder that all outputs lie in.
+    left_out : tuple of str
+        Files that patterns found and that are no sources: outputs of other jobs, from an earlier
+        run.
     """
 
     path: str
@@ -105,9 +111,15 @@ class Manifest:
     capacities: Mapping[str, Fraction] = field(default_factory=dict)
     slots: Mapping[str, int] = field(default_factory=dict)
     output_root: str = "."
+    left_out: tuple[str, ...] = ()
 
 
-def read_manifest(path: str | PathLike[str], format: ManifestFormat | None = None) -> Manifest:
+def read_manifest(
+    path: str | PathLike[str],
+    format: ManifestFormat | None = None,
+    *,
+    output_root: str | None = None,
+) -> Manifest:
     """Read a manifest.
 
     The document has a list ``jobs``; ``defaults``, which hold for every job that does not say
@@ -126,6 +138,8 @@ def read_manifest(path: str | PathLike[str], format: ManifestFormat | None = Non
         ``"-"`` is standard input.
     format : {"yaml", "json", "jsonl", "csv"}, optional
         By default what the file's ending says, and otherwise YAML, which contains JSON.
+    output_root : str, optional
+        Instead of what the document says.
 
     Raises
     ------
@@ -143,18 +157,44 @@ def read_manifest(path: str | PathLike[str], format: ManifestFormat | None = Non
     if not entries:
         raise top["jobs"].error("jobs is an empty list")
     beside = read_fields(top, {name: TOP.fields[name] for name in _BESIDE})
+    if output_root is not None:
+        beside["output_root"] = output_root
     folder = beside.get("output_root", ".")
-    jobs: list[ManifestJob] = []
     defaults = _defaults(top.get("defaults"), root.place)
     profiles = _profiles(top.get("profiles"))
-    for entry in entries:
-        for variant in variants(entry, defaults, profiles):
-            for job in _jobs(variant, entry, folder, len(jobs) + 1):
-                jobs.append(job)
-                if len(jobs) > MOST_JOBS:
-                    raise entry.error(f"a manifest has {MOST_JOBS:,} jobs at most; make two of it")
+
+    def make(left_out: Collection[str]) -> list[ManifestJob]:
+        jobs: list[ManifestJob] = []
+        for entry in entries:
+            for variant in variants(entry, defaults, profiles):
+                for job in _jobs(variant, entry, folder, len(jobs) + 1, left_out):
+                    jobs.append(job)
+                    if len(jobs) > MOST_JOBS:
+                        words = f"a manifest has {MOST_JOBS:,} jobs at most"
+                        raise entry.error(f"{words}; make two of it")
+        return jobs
+
+    jobs = make(())
+    left_out = _own_outputs(jobs)
+    if left_out:
+        jobs = make(left_out)
     check_outputs(jobs, root=folder, manifest=str(path))
-    return Manifest(path=str(path), jobs=tuple(jobs), **beside)
+    return Manifest(path=str(path), jobs=tuple(jobs), left_out=tuple(sorted(left_out)), **beside)
+
+
+def _own_outputs(jobs: Iterable[ManifestJob]) -> set[str]:
+    """Return what patterns found though it is the output of another job: of an earlier run."""
+    outputs: dict[str, ManifestJob] = {}
+    for job in jobs:
+        for output in job.job.outputs:
+            outputs[os.path.abspath(output.path)] = job
+    return {
+        path
+        for job in jobs
+        if job.is_found
+        and (path := os.path.abspath(job.job.source)) in outputs
+        and outputs[path].job.source != job.job.source
+    }
 
 
 def _defaults(node: Node | None, place: str) -> Node:
@@ -174,7 +214,9 @@ def _profiles(node: Node | None) -> dict[str, Node]:
     return found
 
 
-def _jobs(variant: Variant, entry: Node, folder: str, first: int) -> Iterator[ManifestJob]:
+def _jobs(
+    variant: Variant, entry: Node, folder: str, first: int, left_out: Collection[str]
+) -> Iterator[ManifestJob]:
     """Make the jobs of an entry that differ only in their source."""
     fields = variant.fields
     settings = read_fields(fields, SETTINGS)
@@ -183,7 +225,8 @@ def _jobs(variant: Variant, entry: Node, folder: str, first: int) -> Iterator[Ma
     source = fields.get("source")
     if source is None or source.value is None:
         raise entry.error("a job of a manifest needs a source, which is a file or a URL")
-    for index, path in enumerate(sources(source), first):
+    is_pattern = source.value not in (found := sources(source, left_out))
+    for index, path in enumerate(found, first):
         names: dict[str, str | int] = {"index": index, "profile": variant.profile}
         names |= source_names(path) | variant.matrix
         made = tuple(_output(node, options, names, folder) for node, options in outputs)
@@ -195,6 +238,7 @@ def _jobs(variant: Variant, entry: Node, folder: str, first: int) -> Iterator[Ma
             index=index,
             profile=variant.profile,
             matrix=variant.matrix,
+            is_found=is_pattern,
             **limits,
         )
 

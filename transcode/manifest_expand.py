@@ -16,7 +16,7 @@ from transcode.manifest_template import TEMPLATE_NAMES, is_url
 from transcode.manifest_tree import Node, advice, layered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from transcode.manifest_shape import Record
 
@@ -150,10 +150,11 @@ def _words(value: Node) -> str:
     return value.text("a value of the matrix")
 
 
-def sources(node: Node) -> list[str]:
+def sources(node: Node, left_out: Collection[str] = ()) -> list[str]:
     """Return the files that a source names: itself, or those that fit the pattern, sorted.
 
     A file whose name looks like a pattern is that file. As in a shell, ``*`` finds no hidden files.
+    Of what a pattern finds, absolute paths in ``left_out`` are left out.
 
     Raises
     ------
@@ -165,9 +166,10 @@ def sources(node: Node) -> list[str]:
         return [text]
     try:
         # A pattern such as **/a/**/x finds some of them twice.
-        found = sorted({path for path in _fitting(text) if os.path.isfile(path)})
+        fitting = {path for path in _fitting(text) if os.path.isfile(path)}
     except RecursionError as error:
         raise node.error("source: the pattern has too many parts") from error
+    found = sorted(path for path in fitting if os.path.abspath(path) not in left_out)
     if not found:
         raise node.error(f"source: no file fits the pattern {text!r}")
     return found

@@ -108,7 +108,8 @@ def test_no_field_of_a_job_is_forgotten():
     assert set(AUDIO.record.fields) == fields(AudioOptions)
     assert set(OUTPUT.fields) == fields(Output)
     assert {*SETTINGS, "source", "outputs"} == fields(Job)
-    assert {*LIMITS, "job", "place", "index", "profile", "matrix"} == fields(ManifestJob)
+    found = {"job", "place", "index", "profile", "matrix", "is_found"}
+    assert {*LIMITS, *found} == fields(ManifestJob)
     beside = {"output", "format", "video", "audio", "profile", "profiles", "matrix"}
     assert set(JOB_FIELDS.fields) == {*fields(Job), *LIMITS, *beside}
 

@@ -170,6 +170,32 @@ def test_an_absolute_pattern(read, tmp_path, files):
     assert [source for source, _ in paths(found)] == [f"{tmp_path}/{name}" for name in names]
 
 
+def test_outputs_of_an_earlier_run_are_no_sources(read, tmp_path):
+    text = """
+    jobs:
+      - {source: "*.mp4", output: "{stem}-{crf}.mp4", matrix: {video.crf: [20, 30]}}
+      - {source: "*.mp4", output: "{stem}-flip.mp4", vf: hflip}
+    """
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    first = read(text)
+    assert [job.job.source for job in first.jobs] == ["a.mp4", "b.mp4"] * 3
+    assert first.left_out == ()
+    for job in first.jobs:
+        (tmp_path / job.job.outputs[0].path).touch()
+    again = read(text)
+    assert [job.job for job in again.jobs] == [job.job for job in first.jobs]
+    assert again.left_out == tuple(
+        sorted(str(tmp_path / job.job.outputs[0].path) for job in first.jobs)
+    )
+
+
+def test_an_output_in_the_place_of_its_own_source_is_still_refused(read, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(JobError, match="is the input itself"):
+        read("jobs: [{source: '*.mp4', output: '{name}'}]")
+
+
 @pytest.mark.usefixtures("files")
 def test_profiles_and_matrices_come_before_files(read):
     found = read("""
