@@ -4,11 +4,12 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from transcode.errors import OutputError
 
-__all__ = ["Publication"]
+__all__ = ["Publication", "claim_path", "recover", "write_text"]
 
 
 class Publication:
@@ -22,6 +23,10 @@ class Publication:
         The input, which must be another file.
     overwrite : bool
         Whether a file that stands there may be replaced.
+    mark : str
+        By which `recover` finds out, even after the process was killed, whether this file was
+        published; it leaves a second name of the file, `claim_path`, to be removed by whoever
+        has taken note. Without it there is none.
 
     Attributes
     ----------
@@ -36,11 +41,12 @@ class Publication:
         The target is the input, no regular file, or there already; or its folder is missing.
     """
 
-    def __init__(self, target: str, *, source: str, overwrite: bool) -> None:
+    def __init__(self, target: str, *, source: str, overwrite: bool, mark: str = "") -> None:
         self.target = Path(os.path.realpath(target))
         self._overwrite = overwrite
         _check(target, self.target, source, overwrite)
-        self.temporary = self.target.with_name(_temporary_name(self.target))
+        self.temporary = self.target.with_name(_temporary_name(self.target, mark))
+        self._mark = mark
         self._asked = target
 
     def reserve(self) -> None:
@@ -72,6 +78,8 @@ class Publication:
         try:
             nbytes = self.temporary.stat().st_size
             _sync(self.temporary)
+            if self._mark:
+                self._claim()
             if self._overwrite:
                 self._keep_mode()
                 os.replace(self.temporary, self.target)
@@ -87,6 +95,12 @@ class Publication:
         with contextlib.suppress(OSError):
             _sync(self.target.parent)
         return nbytes
+
+    def _claim(self) -> None:
+        """Give the file the name that tells later whose the target is."""
+        # A file system without hard links: nobody can tell then.
+        with contextlib.suppress(OSError):
+            os.link(self.temporary, claim_path(str(self.target), self._mark))
 
     def _keep_mode(self) -> None:
         """Give the new file the permissions of the one that it replaces."""
@@ -116,12 +130,82 @@ class Publication:
             self.temporary.unlink()
 
 
-def _temporary_name(target: Path) -> str:
-    """Return a hidden name that is no longer than the target's may be, in bytes."""
-    mark = f".{secrets.token_hex(4)}.part"
-    ending = target.suffix if len(os.fsencode(target.suffix)) <= 32 else ""
+def write_text(path: str, parts: Iterable[str], *, source: str) -> None:
+    """Write a file of text, whose reader sees the old one or the whole new one.
+
+    Parameters
+    ----------
+    path : str
+        Where to; what stands there is replaced.
+    parts : iterable of str
+        What to write; bytes that are no text go as question marks.
+    source : str
+        What it is made of, which must be another file.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written; what stood there is as it was.
+    """
+    publication = Publication(path, source=source, overwrite=True)
+    try:
+        publication.reserve()
+        try:
+            with open(publication.temporary, "w", encoding="utf-8", errors="replace") as file:
+                file.writelines(parts)
+        except OSError as error:
+            raise OutputError(f"{path}: {_reason(error)}") from error
+        publication.commit()
+    finally:
+        publication.abort()
+
+
+def claim_path(target: str, mark: str) -> str:
+    """Return the second name of a published file that has a mark.
+
+    Parameters
+    ----------
+    target, mark : str
+        As they were given to `Publication`.
+    """
+    path = Path(os.path.realpath(target))
+    return str(path.with_name(_hidden_name(path, f"{mark}.claim")))
+
+
+def recover(target: str, mark: str) -> bool:
+    """Tidy up after a process that may have been killed; return whether it had published.
+
+    Parameters
+    ----------
+    target, mark : str
+        As they were given to `Publication`; whoever still writes under this mark fails.
+    """
+    claim = claim_path(target, mark)
+    folder, name = os.path.split(claim)
+    published = False
+    with contextlib.suppress(OSError):
+        published = os.path.samefile(claim, target)
+    left = name.removesuffix(_ending(Path(claim))).removesuffix("claim")
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            if entry.startswith(left) and not (published and entry == name):
+                os.unlink(os.path.join(folder, entry))
+    return published
+
+
+def _temporary_name(target: Path, mark: str) -> str:
+    token = f"{secrets.token_hex(4)}.part"
+    return _hidden_name(target, f"{mark}.{token}" if mark else token)
+
+
+def _hidden_name(target: Path, mark: str) -> str:
+    """Return a name with the target's ending that is no longer than the target's may be."""
     stem = os.fsencode(target.stem)[:100].decode(errors="ignore")
-    return f".{stem}{mark}{ending}"
+    return f".{stem}.{mark}{_ending(target)}"
+
+
+def _ending(path: Path) -> str:
+    return path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
 
 
 def _check(asked: str, target: Path, source: str, overwrite: bool) -> None:

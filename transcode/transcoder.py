@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transcode.surfaces import Surfaces
     from xma_plugins.device import Device
 
-__all__ = ["run"]
+__all__ = ["run", "run_job"]
 
 _TICK_SECONDS = 0.1
 _FULL_HD_PIXELS = 1920 * 1080
@@ -78,7 +78,12 @@ def run(
         job = source
     else:
         job = _make_job(source, target, options)
-    return _Run(job, on_progress or (lambda event: None)).run()
+    return run_job(job, on_progress or (lambda event: None))
+
+
+def run_job(job: Job, on_progress: OnProgress, *, mark: str = "") -> Report:
+    """Run a job whose temporary file has a mark in its name; see `run`, and `Publication`."""
+    return _Run(job, on_progress, mark).run()
 
 
 def _make_job(
@@ -96,8 +101,9 @@ def _make_job(
 class _Run:
     """The state of one run."""
 
-    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress, mark: str) -> None:
         self._job = job
+        self._mark = mark
         self._output = job.outputs[0]
         self._tell = on_progress
         self._notices = Notices()
@@ -183,7 +189,10 @@ class _Run:
         if self._output.is_stdout:
             return None
         publication = Publication(
-            str(self._output.path), source=str(self._job.source), overwrite=self._job.overwrite
+            str(self._output.path),
+            source=str(self._job.source),
+            overwrite=self._job.overwrite,
+            mark=self._mark,
         )
         stack.callback(publication.abort)
         publication.reserve()
