@@ -3,7 +3,16 @@
 from bridges.errors import XTranscodeError
 from xma_plugins.errors import FilterError
 
-__all__ = ["EncodeError", "FilterError", "JobError", "OutputError", "SourceError", "VerifyError"]
+__all__ = [
+    "ClusterError",
+    "EncodeError",
+    "FilterError",
+    "JobError",
+    "JournalError",
+    "OutputError",
+    "SourceError",
+    "VerifyError",
+]
 
 
 class JobError(XTranscodeError, ValueError):
@@ -24,3 +33,11 @@ class OutputError(XTranscodeError, OSError):
 
 class VerifyError(XTranscodeError, RuntimeError):
     """A written file that is not what it should be; it was not published."""
+
+
+class JournalError(XTranscodeError, RuntimeError):
+    """A batch's journal that is in use, damaged, or cannot be written."""
+
+
+class ClusterError(XTranscodeError, RuntimeError):
+    """A cluster that does not answer, or was lost while a batch ran on it."""

@@ -1,0 +1,287 @@
+"""Child processes that run tasks: started, watched, ended by force, used again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridges.closable import Closable
+from transcode.batch.task import FileIdentity, Outcome
+from transcode.publish import recover
+
+if TYPE_CHECKING:
+    from transcode.batch.child_main import Ended
+    from transcode.batch.task import Limits, OnTaskProgress, OutcomeKind, Task
+
+__all__ = ["Child", "Children"]
+
+_WATCH_SECONDS = 0.1
+_GRACE_SECONDS = 5.0
+"""How long a child that was asked to stop may clean up before it is killed."""
+_IDLE_SHARE = 0.01
+"""Less of one processor's time than this counts as none: threads that wait look up now and then."""
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+_START = (
+    "import sys; sys.path[:] = {path!r}; from transcode.batch.child_main import main; main({ends})"
+)
+
+
+class Child(Closable):
+    """One process that runs one task after another.
+
+    What ends a task by force ends the process: it takes no other task then.
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        ends = (theirs.fileno(), lifeline)
+        code = _START.format(path=sys.path, ends=", ".join(map(str, ends)))
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                pass_fds=ends,
+            )
+        except BaseException:
+            ours.close()
+            os.close(self._lifeline)
+            self._said.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        self._connection = Connection(ours.detach())
+        self._stopping = False
+        self.is_usable = True
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    def run(self, task: Task, tell: OnTaskProgress) -> Outcome:
+        """Run a task, and return how it ended; nothing that the task does is raised here.
+
+        Parameters
+        ----------
+        task : Task
+            The one task that this child runs meanwhile.
+        tell : callable
+            Called in this thread with how far it is.
+        """
+        self._said.seek(0)
+        self._said.truncate()
+        watch = _Watch(self.pid, task.limits)
+        kind: OutcomeKind = "crashed"
+        error, may_help = "", True
+        ended: Ended | None = None
+        try:
+            self._connection.send(task)
+            while ended is None and kind == "crashed":
+                if self._connection.poll(_WATCH_SECONDS):
+                    message = self._connection.recv()
+                    if hasattr(message, "kind"):
+                        ended = message
+                    else:
+                        watch.saw(message.frames_decoded, message.frames_encoded)
+                        tell(task.number, message)
+                kind, error = watch.verdict() or (kind, error)
+        except (EOFError, OSError):  # It is gone.
+            pass
+        if ended is not None:
+            self.is_usable = not ended.is_last
+            return watch.outcome(
+                ended.kind,
+                report=ended.report,
+                error=ended.error,
+                may_help=ended.may_help,
+                output=ended.output,
+            )
+        self.is_usable = False
+        self._end()
+        if kind == "crashed":
+            kind, error = self._death()
+        else:
+            may_help = kind == "stalled"
+        path = str(task.job.outputs[0].path)
+        if recover(path, task.mark):
+            return watch.outcome("done", output=FileIdentity.of(path))
+        return watch.outcome(kind, error=error, may_help=may_help)
+
+    def stop(self) -> None:
+        """Have the task end soon, from any thread; may be repeated."""
+        self._stopping = True
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def close(self) -> None:
+        """End the process, and wait until it is gone; may be repeated."""
+        if not self._said.closed:
+            self._connection.close()
+            self._end()
+            os.close(self._lifeline)
+            self._said.close()
+
+    def _end(self) -> None:
+        """End the process: kindly, then by force."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _death(self) -> tuple[OutcomeKind, str]:
+        """Say what a process died of that ended by itself."""
+        code = self._process.returncode
+        if self._stopping:
+            return "interrupted", "interrupted"
+        if code == -signal.SIGKILL:
+            return "killed", "the process was killed; the kernel does that where memory is short"
+        words = f"ended with code {code}" if code >= 0 else str(signal.strsignal(-code))
+        return "crashed", f"{words}{self._last_words()}"
+
+    def _last_words(self) -> str:
+        self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, self._said.tell() - 4096))
+        lines = self._said.read().decode(errors="replace").split("\n")
+        words = [line.strip() for line in lines if line.strip()]
+        return f" ({words[-1][:200]})" if words else ""
+
+
+class _Watch:
+    """What a process uses while it runs a task, and whether that is within the limits."""
+
+    def __init__(self, pid: int, limits: Limits) -> None:
+        self._process = Path(f"/proc/{pid}")
+        self._worker = f"{socket.gethostname()}:{pid}"
+        self._limits = limits
+        self._started = time.monotonic()
+        self._alive = self._started
+        self._busy = self._processor_seconds()
+        self._counts: tuple[int, int] | None = None
+        self._peak = 0
+
+    def saw(self, decoded: int, encoded: int) -> None:
+        """Take note of frames that were decoded and encoded."""
+        counts = decoded, encoded
+        if counts != self._counts:
+            self._counts = counts
+            self._lives()
+
+    def _lives(self) -> None:
+        self._alive = time.monotonic()
+        self._busy = self._processor_seconds()
+
+    def verdict(self) -> tuple[OutcomeKind, str] | None:
+        """Return which limit was passed, and a message."""
+        now = time.monotonic()
+        nbytes = self._resident()
+        self._peak = max(self._peak, nbytes)
+        limits = self._limits
+        if limits.nbytes is not None and nbytes > limits.nbytes:
+            return "memory limit", f"it took {_mib(nbytes)}; its limit is {_mib(limits.nbytes)}"
+        if limits.seconds is not None and now - self._started > limits.seconds:
+            return "time limit", f"it took longer than its limit of {limits.seconds:g} s"
+        if limits.stalled_seconds is not None and now - self._alive > limits.stalled_seconds:
+            if self._processor_seconds() - self._busy < _IDLE_SHARE * (now - self._alive):
+                return "stalled", f"no frame and no work for {limits.stalled_seconds:g} s"
+            self._lives()
+        return None
+
+    def outcome(self, kind: OutcomeKind, **fields: object) -> Outcome:
+        """Return how the task ended, with what was seen."""
+        seconds = time.monotonic() - self._started
+        seen = {"seconds": seconds, "worker": self._worker, "peak_nbytes": self._peak}
+        return Outcome(kind=kind, **seen, **fields)  # type: ignore[arg-type]
+
+    def _resident(self) -> int:
+        try:
+            return int((self._process / "statm").read_text().split()[1]) * _PAGE
+        except (OSError, IndexError):
+            return 0
+
+    def _processor_seconds(self) -> float:
+        """User and system time so far (proc_pid_stat(5), fields 14 and 15)."""
+        try:
+            fields = (self._process / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _mib(nbytes: int) -> str:
+    return f"{nbytes / (1 << 20):,.0f} MiB"
+
+
+class Children(Closable):
+    """Children that wait for tasks, shared by threads; there are as many as tasks at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Child] = []
+        self._busy: dict[Child, str] = {}
+        self._closed = False
+
+    def run(self, task: Task, tell: OnTaskProgress) -> Outcome:
+        """Run a task in a child that is free, or in a new one; see `Child.run`."""
+        child = self._take(task)
+        try:
+            return child.run(task, tell)
+        finally:
+            with self._lock:
+                del self._busy[child]
+                keep = child.is_usable and not self._closed
+                if keep:
+                    self._idle.append(child)
+            if not keep:
+                child.close()
+
+    def _take(self, task: Task) -> Child:
+        with self._lock:
+            while self._idle:
+                child = self._idle.pop()
+                if child.lives:
+                    self._busy[child] = task.mark
+                    return child
+                child.close()
+        child = Child()
+        with self._lock:
+            self._busy[child] = task.mark
+        return child
+
+    def stop(self, mark: str = "") -> None:
+        """Have all tasks end soon whose mark starts with this one."""
+        with self._lock:
+            busy = [child for child, of in self._busy.items() if of.startswith(mark)]
+        for child in busy:
+            child.stop()
+
+    def close(self) -> None:
+        """End the children that wait; those with a task end after it. May be repeated."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.close()

@@ -1,0 +1,301 @@
+"""Where tasks run: in child processes of this one, or of the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bridges.closable import Closable
+from transcode.batch.child import Children
+from transcode.batch.task import Outcome
+from transcode.errors import ClusterError, JobError
+from transcode.progress import Progress
+from transcode.report import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from transcode.batch.task import OnTaskProgress, Task
+
+__all__ = ["DaskExecutor", "Executor", "LocalExecutor"]
+
+_DASK_TELL_SECONDS = 1.0
+_DASK_ASK_SECONDS = 2.0
+_DASK_ANSWER_SECONDS = 5.0
+_DASK_AHEAD = 2
+"""Tasks handed out per thread of the cluster, so that a worker has its next one at once."""
+
+
+class Executor(Protocol):
+    """What a batch asks of the place where its tasks run.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    keeps_slots : bool
+        Whether it minds itself how many tasks a device takes at once.
+    """
+
+    name: str
+    keeps_slots: bool
+
+    def at_once(self) -> int:
+        """Return how many tasks to hand out at once; it may change, and be 0 for a while."""
+
+    def obstacle(self) -> str:
+        """Say what keeps tasks waiting that were handed out; empty where nothing does."""
+
+    def submit(
+        self, task: Task, slot: str, on_end: Callable[[Outcome | ClusterError], None]
+    ) -> None:
+        """Run a task; ``on_end`` is called once, in some thread, unless the executor is closed.
+
+        Parameters
+        ----------
+        task : Task
+            What to run.
+        slot : str
+            The kind of slot that it takes; empty where it takes none.
+        on_end : callable
+            Called with how it ended, or with the error that ends the whole batch.
+        """
+
+    def stop(self) -> None:
+        """Have all tasks end soon."""
+
+    def close(self) -> None:
+        """Wait for what still ends, and let go of processes and connections; may be repeated."""
+
+
+class LocalExecutor(Closable):
+    """Child processes of this process.
+
+    Parameters
+    ----------
+    workers : int
+        How many at once.
+    tell : callable
+        Called with each task's progress, from several threads.
+    """
+
+    keeps_slots = False
+
+    def __init__(self, workers: int, tell: OnTaskProgress) -> None:
+        self.name = f"{workers} local process{'es' if workers > 1 else ''}"
+        self._workers = workers
+        self._tell = tell
+        self._children = Children()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="batch")
+
+    def at_once(self) -> int:
+        """Return the number of workers."""
+        return self._workers
+
+    def obstacle(self) -> str:
+        """Return nothing: processes are started when they are needed."""
+        return ""
+
+    def submit(
+        self, task: Task, slot: str, on_end: Callable[[Outcome | ClusterError], None]
+    ) -> None:
+        """Run a task in a child process; see `Executor.submit`."""
+
+        def end(future: Future[Outcome]) -> None:
+            if future.cancelled():
+                on_end(Outcome(kind="interrupted", error="interrupted"))
+                return
+            error = future.exception()
+            if error is None:
+                on_end(future.result())
+            else:  # No process could be started.
+                on_end(
+                    Outcome(kind="failed", error=f"{type(error).__name__}: {error}", may_help=True)
+                )
+
+        self._threads.submit(self._children.run, task, self._tell).add_done_callback(end)
+
+    def stop(self) -> None:
+        """Have all tasks end soon."""
+        self._children.stop()
+
+    def close(self) -> None:
+        """Wait for the tasks, and end the processes; may be repeated."""
+        self._threads.shutdown(cancel_futures=True)
+        self._children.close()
+
+
+class DaskExecutor(Closable):
+    """The workers of a Dask cluster; each runs tasks in child processes of its own.
+
+    A worker that is lost loses nothing: Dask gives its tasks to another one. Slots are resources
+    of the workers (``dask worker --resources "cuda=2"``).
+
+    Parameters
+    ----------
+    address : str
+        ``"tcp://host:8786"``, or ``"local"`` for worker processes of this program's own.
+    workers : int
+        How many of these.
+    slots : collection of str
+        What tasks may take; in a cluster that was there before, resources of its workers.
+    mark : str
+        With what the marks of this batch's tasks start.
+    tell : callable
+        Called with each task's progress, from another thread.
+
+    Raises
+    ------
+    ClusterError
+        There is no scheduler.
+    JobError
+        Dask is not installed.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        workers: int,
+        slots: Collection[str],
+        mark: str,
+        tell: OnTaskProgress,
+    ) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            raise JobError(
+                "a cluster needs Dask, which is not installed; try: pip install 'xtranscode[batch]'"
+            ) from error
+        # Workers of one machine share its devices: they cannot count them one by one.
+        self.keeps_slots = address != "local"
+        self._slots = frozenset(slots) if self.keeps_slots else frozenset()
+        self._lacking: frozenset[str] = frozenset()
+        self._mark = mark
+        self._topic = f"xtranscode-{mark}"
+        self._cluster: Any = None
+        self._futures: set[Any] = set()
+        self._threads, self._asked = 0, float("-inf")
+        try:
+            if address == "local":
+                self._cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                )
+            self._client: Any = distributed.Client(
+                self._cluster or address, timeout=_DASK_ANSWER_SECONDS, set_as_default=False
+            )
+        except (OSError, ValueError) as error:
+            self._close_cluster()
+            raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error
+        self.name = f"the Dask cluster at {self._client.scheduler.address}"
+
+        def told(event: tuple[float, Any]) -> None:
+            number, fields = event[1]
+            tell(number, Progress(**fields))
+
+        self._client.subscribe_topic(self._topic, told)
+
+    def at_once(self) -> int:
+        """Return as many tasks as keep all threads of the cluster busy; 0 without workers."""
+        if time.monotonic() - self._asked > _DASK_ASK_SECONDS:
+            try:
+                workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            except (OSError, RuntimeError, TimeoutError) as error:
+                raise self._lost(error) from error
+            self._threads = sum(worker["nthreads"] for worker in workers)
+            offered = {name for worker in workers for name in worker["resources"]}
+            self._lacking = self._slots - offered
+            self._asked = time.monotonic()
+        return _DASK_AHEAD * self._threads
+
+    def obstacle(self) -> str:
+        """Say what no worker of the cluster has."""
+        if not self._threads:
+            return "no worker is there; jobs wait for one"
+        if self._lacking:
+            name = min(self._lacking)
+            return (
+                f"no worker offers the slot {name!r}; jobs that take it wait for one "
+                f"(dask worker --resources {name}=1)"
+            )
+        return ""
+
+    def submit(
+        self, task: Task, slot: str, on_end: Callable[[Outcome | ClusterError], None]
+    ) -> None:
+        """Run a task on a worker; see `Executor.submit`."""
+        future = self._client.submit(
+            _run_on_worker,
+            # Dask runs it again by itself where a worker is lost, and tells nobody.
+            replace(task, is_first=False),
+            self._topic,
+            key=f"{task.mark}-{task.attempt}",
+            resources={slot: 1} if slot in self._slots else None,
+            pure=False,
+        )
+        self._futures.add(future)
+        future.add_done_callback(lambda ended: self._end(ended, on_end))
+
+    def _end(self, future: Any, on_end: Callable[[Outcome | ClusterError], None]) -> None:
+        self._futures.discard(future)
+        try:
+            on_end(self._outcome(future))
+        except Exception as error:  # noqa: BLE001 - Dask would log it, and the batch wait for ever
+            on_end(self._lost(error))
+        future.release()
+
+    def _outcome(self, future: Any) -> Outcome | ClusterError:
+        if future.status == "finished":
+            outcome: Outcome = future.result()
+            return outcome
+        if future.status == "error":
+            # KilledWorker: the workers that it was given to were lost, one after the other.
+            error = future.exception()
+            return Outcome(kind="lost", error=f"{type(error).__name__}: {error}", may_help=True)
+        return self._lost(future.status)
+
+    def _lost(self, why: object) -> ClusterError:
+        return ClusterError(f"the connection to {self.name} was lost ({why}); go on with --resume")
+
+    def stop(self) -> None:
+        """Have all tasks of this batch end soon."""
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            self._client.cancel(list(self._futures))
+            self._client.run(_stop_on_worker, self._mark)
+
+    def close(self) -> None:
+        """Let go of the cluster; may be repeated."""
+        self._client.close()
+        self._close_cluster()
+
+    def _close_cluster(self) -> None:
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+_children = Children()
+"""Those of a Dask worker; the kernel ends them when the worker ends."""
+
+
+def _run_on_worker(task: Task, topic: str) -> Outcome:
+    from distributed import get_worker
+
+    worker, told = get_worker(), 0.0
+
+    def tell(number: int, progress: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _DASK_TELL_SECONDS:
+            told = time.monotonic()
+            worker.log_event(topic, (number, plain(progress)))
+
+    return _children.run(task, tell)
+
+
+def _stop_on_worker(mark: str) -> None:
+    _children.stop(mark)

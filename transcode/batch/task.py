@@ -1,0 +1,141 @@
+"""What an executor is given, and what it gives back: one job with its limits, and how it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from transcode.job import Job
+    from transcode.progress import Progress
+    from transcode.report import Report
+
+__all__ = ["FileIdentity", "Limits", "OnTaskProgress", "Outcome", "OutcomeKind", "Task"]
+
+OutcomeKind = Literal[
+    "done",
+    "failed",
+    "crashed",
+    "killed",
+    "time limit",
+    "memory limit",
+    "stalled",
+    "interrupted",
+    "lost",
+]
+"""How a try ended: as asked; an error; a signal of its own making; a signal
+from outside; over a limit; stopped on request; with the machine that it ran on."""
+
+
+class FileIdentity(NamedTuple):
+    """What tells one state of a file from another, without reading it.
+
+    Attributes
+    ----------
+    nbytes : int
+        Its size.
+    mtime_ns : int
+        When it was written, in nanoseconds.
+    inode : int
+        Its number in the file system.
+    """
+
+    nbytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> FileIdentity | None:
+        """Return that of a file; None where there is none, or it is a URL."""
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What ends a try by force; None is no limit.
+
+    Attributes
+    ----------
+    seconds : float or None
+        Wall time of one try.
+    stalled_seconds : float or None
+        Time without a frame and without work of a processor.
+    nbytes : int or None
+        Resident memory of the process that runs it.
+    """
+
+    seconds: float | None = None
+    stalled_seconds: float | None = None
+    nbytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One try of one job.
+
+    Attributes
+    ----------
+    number : int
+        Of the job in its manifest, from 1.
+    attempt : int
+        Which try of the job it is, from 1.
+    job : Job
+        What to run.
+    mark : str
+        The job's own: see `transcode.publish.Publication`.
+    limits : Limits
+        What ends it by force.
+    is_first : bool
+        Whether no try before it can have left anything.
+    """
+
+    number: int
+    attempt: int
+    job: Job
+    mark: str
+    limits: Limits
+    is_first: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a try ended.
+
+    Attributes
+    ----------
+    kind : OutcomeKind
+        In a word.
+    report : Report or None
+        Of a job that is done, unless whoever did it could not say so any more.
+    error : str
+        Why it is not, in one line.
+    may_help : bool
+        Whether another try can end better.
+    seconds : float
+        Wall time.
+    worker : str
+        Where it ran: ``"host:process"``.
+    peak_nbytes : int
+        Most resident memory that was seen of the process.
+    output : FileIdentity or None
+        The file that it published.
+    """
+
+    kind: OutcomeKind
+    report: Report | None = None
+    error: str = ""
+    may_help: bool = False
+    seconds: float = 0.0
+    worker: str = ""
+    peak_nbytes: int = 0
+    output: FileIdentity | None = None
+
+
+OnTaskProgress = Callable[[int, "Progress"], None]
+"""Called with a job's number and how far it is."""
