@@ -2,7 +2,15 @@
 
 from fractions import Fraction
 
-__all__ = ["bit_rate_text", "duration_text", "rate_text", "size_text"]
+__all__ = [
+    "bit_rate_text",
+    "count_text",
+    "duration_text",
+    "number_text",
+    "rate_text",
+    "seconds_text",
+    "size_text",
+]
 
 
 def size_text(nbytes: float) -> str:
@@ -31,3 +39,24 @@ def duration_text(seconds: float) -> str:
     minutes, rest = divmod(max(round(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time, exactly where it is short: ``"0.42 s"``, ``"12.3 s"``, ``"1:02:03"``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds < 59.95 else "1:00"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count_text(count: float) -> str:
+    """Return a whole number with its thousands apart: ``"12,345"``."""
+    return f"{count:,.0f}"
+
+
+def number_text(value: float) -> str:
+    """Return a number with three digits that matter: ``"0.042"``, ``"3.14"``, ``"12,345"``."""
+    if value == 0 or abs(value) >= 99.5:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from transcode.quantity import rate_text, size_text
+from transcode.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,4 +89,4 @@ def _stages(report: Report) -> str:
 
 def _text(text: str) -> str:
     """Escape a text, which may hold a file's name: markup, and what cannot be printed."""
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+    return escape(printable(text))
