@@ -19,7 +19,7 @@ from cli.errors import BROKEN_PIPE_CODE, Interrupted, failure_of, one_line, sign
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = ("run", "plan", "probe", "devices", "routes", "kernels", "plugins")
+_COMMANDS = ("run", "batch", "plan", "probe", "devices", "routes", "kernels", "plugins")
 """Each is the function of that name in the module of that name."""
 
 

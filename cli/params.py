@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-__all__ = ["AUDIO", "BIT_RATE", "DEVICE", "KEY_VALUE", "RATE", "SIZE", "TIME"]
+__all__ = ["AUDIO", "BIT_RATE", "DEVICE", "KEY_VALUE", "NBYTES", "RATE", "SIZE", "TIME"]
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
@@ -63,6 +63,7 @@ class _KeyValue(click.ParamType):  # type: ignore[type-arg]
 
 SIZE = _Parsed("size", "transcode.job", "parse_size")
 RATE = _Parsed("rate", "transcode.job", "parse_rate")
+NBYTES = _Parsed("size", "transcode.manifest_value", "parse_bytes")
 TIME = _Parsed("time", "transcode.job", "parse_time")
 BIT_RATE = _Parsed("rate", "transcode.job", "parse_bit_rate")
 AUDIO = _Parsed("audio", "transcode.job", "parse_audio")

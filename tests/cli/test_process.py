@@ -23,11 +23,11 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Terminal:
     """The command with a terminal as standard input and error, and as standard output if asked."""
 
-    def __init__(self, *args, cwd, columns=80, stdout=False, **changes):
+    def __init__(self, *args, cwd, command=FAKE, columns=80, stdout=False, **changes):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
         self.process = subprocess.Popen(
-            [*FAKE, *map(str, args)],
+            [*command, *map(str, args)],
             stdin=slave,
             stdout=slave if stdout else subprocess.PIPE,
             stderr=slave,
