@@ -172,16 +172,17 @@ class LiveView(Closable):
 
 
 def _running_cells(progress: Progress | None, seconds: float) -> tuple[Any, ...]:
+    """Return the bar of a running job, its stage, and what there is to say of it."""
     if progress is None:
-        return "", Text(f"starting, {duration_text(seconds)}", "dim")
-    total = progress.total_frames
-    bar = ProgressBar(total=total or 1, completed=progress.frames_encoded if total else 0, width=20)
-    facts = (
-        f"{progress.frames_encoded}{f'/{total}' if total else ''} frames   {progress.fps:.0f} fps"
-    )
+        return "", "starting", Text(duration_text(seconds), "dim")
+    total, encoded = progress.total_frames, progress.frames_encoded
+    bar = ProgressBar(total=total or 1, completed=encoded if total else 0, width=20)
+    facts = f"{encoded}{f'/{total}' if total else ''} frames   {progress.fps:.0f} fps"
+    if total and encoded >= total:
+        return bar, "verifying", Text(facts, "dim")
     if progress.eta_seconds is not None:
         facts += f"   eta {duration_text(progress.eta_seconds)}"
-    return bar, Text(facts, "dim")
+    return bar, "encoding", Text(facts, "dim")
 
 
 @dataclass

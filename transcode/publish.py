@@ -224,7 +224,7 @@ def _check(asked: str, target: Path, source: str, overwrite: bool) -> None:
     if os.path.exists(source) and os.path.samefile(source, target):
         raise OutputError(f"{asked}: is the input itself; name another output")
     if not overwrite:
-        raise OutputError(f"{asked}: exists already; say -y to replace it")
+        raise OutputError(f"{asked}: exists already; say -y (overwrite) to replace it")
 
 
 def _sync(path: Path) -> None:

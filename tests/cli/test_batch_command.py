@@ -211,6 +211,9 @@ def test_a_terminal_is_shown_what_runs(folder, sample, columns):
     text = ESCAPES.sub("", terminal.shown)
     assert "1.mp4" in text
     assert "0/3 jobs" in text
+    if columns > 80:
+        assert "starting" in text
+        assert "encoding" in text
     assert "3 of 3 done" in text.replace("\r\n", " ")
     # The cursor is shown again, and nothing of the live view is left at the end.
     assert terminal.shown.rstrip().rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l")
