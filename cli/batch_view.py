@@ -251,7 +251,9 @@ def _outcome_text(outcome: "Outcome") -> str:
         return one_line(f"{kind}{outcome.error}")
     report = outcome.report
     size = "" if report.output.nbytes is None else f", {size_text(report.output.nbytes)}"
-    return f"{report.frames} frames, {report.fps:.0f} fps{size}"
+    count = len(report.notices)
+    notices = f", {count} notice{'' if count == 1 else 's'}" if count else ""
+    return f"{report.frames} frames, {report.fps:.0f} fps{size}{notices}"
 
 
 def _finished_line(summary: Summary) -> Text:
