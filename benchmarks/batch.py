@@ -13,6 +13,7 @@ memory: the parent's resident memory over 10,000 jobs.
 What is counted is printed, not asserted.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -153,9 +154,7 @@ def kills(folder: Path, rounds: int = 30) -> Found:
             parent.kill()
             parent.wait()
         time.sleep(1)
-        orphans += (
-            subprocess.run(["pgrep", "-f", "batch.child_main"], capture_output=True).returncode == 0
-        )
+        orphans += bool(processes(folder))
         now = done(folder, name)
         touched += sum(now.get(output) != inode for output, inode in inodes.items())
         inodes = now
@@ -202,6 +201,17 @@ def kill_scheduler(folder: Path, name: str, chance: random.Random) -> None:
         each.kill()
     for each in running:
         each.wait()
+
+
+def processes(folder: Path) -> list[int]:
+    """Return the child processes of batches that run in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            is_here = (entry / "cwd").readlink() == folder.resolve()
+            if is_here and b"child_main" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
 
 
 def done(folder: Path, name: str) -> dict[str, int]:
