@@ -11,6 +11,7 @@ import click
 from cli.params import NBYTES, TIME
 
 if TYPE_CHECKING:
+    from transcode.batch.event import BatchEvent
     from transcode.batch.journal import Journal
     from transcode.batch.summary import Summary
     from transcode.manifest import Manifest
@@ -72,6 +73,15 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
         ctx.exit()
 
 
+class _Room(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
+    """A number of bytes, or none."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return 0 if value in ("0", 0) else NBYTES.convert(value, param, ctx)
+
+
 def _execution(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how jobs are run."""
     options = [
@@ -126,13 +136,15 @@ def _execution(function: Callable[..., Any]) -> Callable[..., Any]:
             "--min-free",
             "min_free_nbytes",
             metavar="SIZE",
-            type=NBYTES,
+            type=_Room(),
             default="1G",
             show_default=True,
-            help="Start no job while there is less room on the disk.",
+            help="Start no job while there is less room where its output goes; 0: never mind.",
         ),
-        click.option("--summary", metavar="FILE", help="Write what became of it, as JSON."),
-        click.option("--report", metavar="FILE", help="Write it as an HTML page."),
+        click.option(
+            "--summary", metavar="FILE", help="Write what became of it, as JSON; '-': stdout."
+        ),
+        click.option("--report", metavar="FILE", help="Write it as an HTML page; '-': stdout."),
         click.option("-q", "--quiet", is_flag=True, help="Show failures only."),
         click.option(
             "--progress",
@@ -314,15 +326,36 @@ def _run(
         nbytes=memory_limit,
     )
     made = BatchOptions(workers=workers or _default_workers(), limits=limits, **options)
+    _check_files(read, summary, report)
     shown = _shown(len(read.jobs), progress, quiet)
+    has_begun = False
+
+    def show(event: "BatchEvent") -> None:
+        nonlocal has_begun
+        has_begun = True
+        shown(event)
+
     try:
         with shown:
-            found = run_batch(read, path, made, shown)
+            found = run_batch(read, path, made, show)
     finally:
-        # Of a batch that was stopped as well.
-        if os.path.exists(path):
+        # Of a batch that was stopped as well, but not of one that was refused.
+        if has_begun and os.path.exists(path):
             _write_files(path, summary, report)
     return 0 if found.is_complete else _NOT_ALL_DONE
+
+
+def _check_files(manifest: "Manifest", *written: str | None) -> None:
+    """Refuse to write over the manifest, or over what a job reads or writes."""
+    from transcode.errors import OutputError
+
+    files = {os.path.realpath(path) for path in written if path not in (None, "-")}
+    if not files:
+        return
+    for listed in manifest.jobs:
+        for path in (manifest.path, listed.job.source, listed.job.outputs[0].path):
+            if os.path.realpath(path) in files:
+                raise OutputError(f"{path}: is the manifest's or a job's file; name another")
 
 
 def _write_files(journal: str, summary: str | None, report: str | None) -> None:
@@ -336,7 +369,10 @@ def _write_files(journal: str, summary: str | None, report: str | None) -> None:
     with Journal(journal, write=False) as opened:
         if summary is not None:
             text = json.dumps(plain(summarize(opened)), indent=2)
-            write_text(summary, [text, "\n"], source=journal)
+            if summary == "-":
+                click.echo(text)
+            else:
+                write_text(summary, [text, "\n"], source=journal)
         if report is not None:
             _write_page(opened, report)
 

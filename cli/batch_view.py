@@ -300,9 +300,9 @@ def show_summary(summary: Summary, out: Console) -> None:
 def _batch_state(summary: Summary) -> str:
     if summary.is_running:
         return "is running"
-    if summary.running:
-        return "was killed; --resume goes on"
-    return f"stopped: {one_line(summary.stopped)}" if summary.stopped else "has ended"
+    if summary.stopped:
+        return f"stopped: {one_line(summary.stopped)}"
+    return "was killed; --resume goes on" if summary.running or summary.waiting else "has ended"
 
 
 def show_plan(manifest: "Manifest", out: Console) -> None:

@@ -194,6 +194,8 @@ def _own_outputs(jobs: Iterable[ManifestJob]) -> set[str]:
         if job.is_found
         and (path := os.path.abspath(job.job.source)) in outputs
         and outputs[path].job.source != job.job.source
+        # One that may be replaced may be a source too: better refused than lost.
+        and not outputs[path].job.overwrite
     }
 
 

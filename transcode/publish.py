@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from transcode.errors import OutputError
+from transcode.file_identity import FileIdentity
 
 __all__ = ["Publication", "claim_path", "recover", "write_text"]
 
@@ -28,6 +29,9 @@ class Publication:
         published; it leaves a second name of the file, `claim_path`, to be removed by whoever
         has taken note. Without it there is none.
 
+    replaces : FileIdentity or None
+        A file that may be replaced even so, as long as it is this one.
+
     Attributes
     ----------
     target : Path
@@ -41,10 +45,20 @@ class Publication:
         The target is the input, no regular file, or there already; or its folder is missing.
     """
 
-    def __init__(self, target: str, *, source: str, overwrite: bool, mark: str = "") -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        source: str,
+        overwrite: bool,
+        mark: str = "",
+        replaces: FileIdentity | None = None,
+    ) -> None:
         self.target = Path(os.path.realpath(target))
         self._overwrite = overwrite
-        _check(target, self.target, source, overwrite)
+        self._replaces = None if overwrite else replaces
+        is_own = replaces is not None and FileIdentity.of(str(self.target)) == replaces
+        _check(target, self.target, source, overwrite or is_own)
         self.temporary = self.target.with_name(_temporary_name(self.target, mark))
         self._mark = mark
         self._asked = target
@@ -80,7 +94,7 @@ class Publication:
             _sync(self.temporary)
             if self._mark:
                 self._claim()
-            if self._overwrite:
+            if self._overwrite or self._is_own():
                 self._keep_mode()
                 os.replace(self.temporary, self.target)
             else:
@@ -96,11 +110,16 @@ class Publication:
             _sync(self.target.parent)
         return nbytes
 
+    def _is_own(self) -> bool:
+        return self._replaces is not None and (FileIdentity.of(str(self.target)) == self._replaces)
+
     def _claim(self) -> None:
         """Give the file the name that tells later whose the target is."""
+        claim = claim_path(str(self.target), self._mark)
         # A file system without hard links: nobody can tell then.
         with contextlib.suppress(OSError):
-            os.link(self.temporary, claim_path(str(self.target), self._mark))
+            Path(claim).unlink(missing_ok=True)  # That of a file which this one replaces.
+            os.link(self.temporary, claim)
 
     def _keep_mode(self) -> None:
         """Give the new file the permissions of the one that it replaces."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from av.codec.codec import Codec
     from av.video.codeccontext import VideoCodecContext
 
+    from transcode.file_identity import FileIdentity
     from transcode.kernel_step import KernelStep
     from transcode.runtime import ChosenRuntime
     from transcode.surface_fit import SurfaceFitStep
@@ -81,9 +82,15 @@ def run(
     return run_job(job, on_progress or (lambda event: None))
 
 
-def run_job(job: Job, on_progress: OnProgress, *, mark: str = "") -> Report:
-    """Run a job whose temporary file has a mark in its name; see `run`, and `Publication`."""
-    return _Run(job, on_progress, mark).run()
+def run_job(
+    job: Job,
+    on_progress: OnProgress,
+    *,
+    mark: str = "",
+    replaces: FileIdentity | None = None,
+) -> Report:
+    """Run a job whose output is published with a mark; see `run`, and `Publication`."""
+    return _Run(job, on_progress, mark, replaces).run()
 
 
 def _make_job(
@@ -101,9 +108,12 @@ def _make_job(
 class _Run:
     """The state of one run."""
 
-    def __init__(self, job: Job, on_progress: OnProgress, mark: str) -> None:
+    def __init__(
+        self, job: Job, on_progress: OnProgress, mark: str, replaces: FileIdentity | None
+    ) -> None:
         self._job = job
         self._mark = mark
+        self._replaces = replaces
         self._output = job.outputs[0]
         self._tell = on_progress
         self._notices = Notices()
@@ -193,6 +203,7 @@ class _Run:
             source=str(self._job.source),
             overwrite=self._job.overwrite,
             mark=self._mark,
+            replaces=self._replaces,
         )
         stack.callback(publication.abort)
         publication.reserve()

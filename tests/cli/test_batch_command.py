@@ -192,6 +192,16 @@ def test_a_manifest_from_standard_input(folder):
     assert "a manifest from standard input needs --journal FILE" in said.stderr
 
 
+@pytest.mark.parametrize("option", ["--summary", "--report"])
+def test_what_is_written_beside_replaces_no_job_s_file(batch, folder, option):
+    for name in ("talk.mp4", "jobs.yaml", "out/talk-20.mp4"):
+        said = batch("jobs.yaml", option, name)
+        assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+        assert "is the manifest's or a job's file; name another" in said.stderr
+    assert (folder / "jobs.yaml").read_text() == MANIFEST
+    assert not (folder / "jobs.yaml.journal").exists()
+
+
 def test_a_second_batch_on_one_journal_is_refused(batch, folder):
     with Journal(str(folder / "jobs.yaml.journal"), write=True):
         done = batch("jobs.yaml")

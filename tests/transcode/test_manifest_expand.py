@@ -190,6 +190,13 @@ def test_outputs_of_an_earlier_run_are_no_sources(read, tmp_path):
     )
 
 
+def test_an_output_that_may_be_replaced_may_be_a_source_in_earnest(read, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "a-small.mp4").touch()
+    with pytest.raises(JobError, match="is the source of the job"):
+        read("jobs: [{source: '*.mp4', output: '{stem}-small.mp4', overwrite: true}]")
+
+
 def test_an_output_in_the_place_of_its_own_source_is_still_refused(read, tmp_path):
     (tmp_path / "a.mp4").touch()
     with pytest.raises(JobError, match="is the input itself"):

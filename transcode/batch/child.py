@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridges.closable import Closable
-from transcode.batch.task import FileIdentity, Outcome
+from transcode.batch.task import Outcome
+from transcode.file_identity import FileIdentity
 from transcode.publish import recover
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ["Child", "Children"]
 _WATCH_SECONDS = 0.1
 _GRACE_SECONDS = 5.0
 """How long a child that was asked to stop may clean up before it is killed."""
+_MOST_PAUSE_SECONDS = 2.0
 _IDLE_SHARE = 0.01
 """Less of one processor's time than this counts as none: threads that wait look up now and then."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -48,7 +50,10 @@ class Child(Closable):
         lifeline, self._lifeline = os.pipe()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ends = (theirs.fileno(), lifeline)
-        code = _START.format(path=sys.path, ends=", ".join(map(str, ends)))
+        # Notebooks put paths there that are no texts.
+        code = _START.format(
+            path=[os.fspath(each) for each in sys.path], ends=", ".join(map(str, ends))
+        )
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
@@ -178,7 +183,7 @@ class _Watch:
         self._worker = f"{socket.gethostname()}:{pid}"
         self._limits = limits
         self._started = time.monotonic()
-        self._alive = self._started
+        self._alive = self._looked = self._started
         self._busy = self._processor_seconds()
         self._counts: tuple[int, int] | None = None
         self._peak = 0
@@ -197,6 +202,9 @@ class _Watch:
     def verdict(self) -> tuple[OutcomeKind, str] | None:
         """Return which limit was passed, and a message."""
         now = time.monotonic()
+        if now - self._looked > _MOST_PAUSE_SECONDS:
+            self._lives()  # This process was stopped itself, and the other one with it.
+        self._looked = now
         nbytes = self._resident()
         self._peak = max(self._peak, nbytes)
         limits = self._limits
@@ -241,42 +249,49 @@ class Children(Closable):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[Child] = []
-        self._busy: dict[Child, str] = {}
+        self._busy: dict[str, Child | None] = {}
+        self._stopped: set[str] = set()
         self._closed = False
 
     def run(self, task: Task, tell: OnTaskProgress) -> Outcome:
         """Run a task in a child that is free, or in a new one; see `Child.run`."""
-        child = self._take(task)
+        with self._lock:
+            self._busy[task.mark] = None
+        child = None
         try:
+            child = self._take()
+            with self._lock:
+                self._busy[task.mark] = child
+                if task.mark in self._stopped:
+                    child.stop()
             return child.run(task, tell)
         finally:
             with self._lock:
-                del self._busy[child]
-                keep = child.is_usable and not self._closed
-                if keep:
+                del self._busy[task.mark]
+                self._stopped.discard(task.mark)
+                keep = child is not None and child.is_usable and not self._closed
+                if keep and child is not None:
                     self._idle.append(child)
-            if not keep:
+            if child is not None and not keep:
                 child.close()
 
-    def _take(self, task: Task) -> Child:
+    def _take(self) -> Child:
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
                 if child.lives:
-                    self._busy[child] = task.mark
                     return child
                 child.close()
-        child = Child()
-        with self._lock:
-            self._busy[child] = task.mark
-        return child
+        return Child()
 
     def stop(self, mark: str = "") -> None:
         """Have all tasks end soon whose mark starts with this one."""
         with self._lock:
-            busy = [child for child, of in self._busy.items() if of.startswith(mark)]
-        for child in busy:
-            child.stop()
+            found = {of: child for of, child in self._busy.items() if of.startswith(mark)}
+            self._stopped |= found.keys()
+        for child in found.values():
+            if child is not None:
+                child.stop()
 
     def close(self) -> None:
         """End the children that wait; those with a task end after it. May be repeated."""

@@ -5,6 +5,7 @@ Messages are pickled: a `Task` comes in; `Progress` goes out, and `Ended` as the
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from bridges.errors import DeviceError, PoolTimeoutError, XTranscodeError
-from transcode.batch.task import FileIdentity, OutcomeKind, Task
 from transcode.errors import OutputError, SourceError
+from transcode.file_identity import FileIdentity
 from transcode.progress import Progress
 from transcode.publish import recover
 from transcode.transcoder import run_job
@@ -26,6 +27,7 @@ from transcode.transcoder import run_job
 if TYPE_CHECKING:
     from types import FrameType
 
+    from transcode.batch.task import OutcomeKind, Task
     from transcode.progress import Event
     from transcode.report import Report
 
@@ -83,7 +85,8 @@ def main(connection: int, lifeline: int) -> NoReturn:
     # Ctrl-C reaches all processes of a terminal; the parent says what is to be done about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-    Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    with contextlib.suppress(OSError):  # A container may not allow it.
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     parent = Connection(connection)
     while True:
         try:
@@ -121,12 +124,15 @@ def _run(task: Task, parent: Connection) -> Ended:
             told = now
             parent.send(event)
 
-    path = str(task.job.outputs[0].path)
+    path, replaces = str(task.job.outputs[0].path), task.replaces
     try:
         if not task.is_first and recover(path, task.mark):
-            return _recovered(task)
+            if task.may_recover:
+                return _recovered(task)
+            # The batch's own, and of what the source was before.
+            replaces = FileIdentity.of(path)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        report = run_job(task.job, tell, mark=task.mark)
+        report = run_job(task.job, tell, mark=task.mark, replaces=replaces)
         return Ended(kind="done", report=report, output=FileIdentity.of(path), is_last=_is_busy())
     except _Stopped:
         if recover(path, task.mark):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import signal
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -12,13 +16,15 @@ from bridges.closable import Closable
 from transcode.batch.child import Children
 from transcode.batch.task import Outcome
 from transcode.errors import ClusterError, JobError
+from transcode.manifest_template import is_url
 from transcode.progress import Progress
 from transcode.report import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from transcode.batch.task import OnTaskProgress, Task
+    from transcode.job import Job
 
 __all__ = ["DaskExecutor", "Executor", "LocalExecutor"]
 
@@ -181,12 +187,13 @@ class DaskExecutor(Closable):
         self._threads, self._asked = 0, float("-inf")
         try:
             if address == "local":
-                self._cluster = distributed.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address=None,
-                )
+                with _uninterrupted():
+                    self._cluster = distributed.LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        processes=True,
+                        dashboard_address=None,
+                    )
             self._client: Any = distributed.Client(
                 self._cluster or address, timeout=_DASK_ANSWER_SECONDS, set_as_default=False
             )
@@ -233,7 +240,7 @@ class DaskExecutor(Closable):
         future = self._client.submit(
             _run_on_worker,
             # Dask runs it again by itself where a worker is lost, and tells nobody.
-            replace(task, is_first=False),
+            replace(task, job=_absolute(task.job), is_first=False),
             self._topic,
             key=f"{task.mark}-{task.attempt}",
             resources={slot: 1} if slot in self._slots else None,
@@ -277,6 +284,36 @@ class DaskExecutor(Closable):
     def _close_cluster(self) -> None:
         if self._cluster is not None:
             self._cluster.close()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have processes that are started ignore Ctrl-C, which reaches all of a terminal's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _absolute(job: Job) -> Job:
+    """Return a job that means the same files in any folder."""
+    (output,) = job.outputs
+    source = str(job.source)
+    return replace(
+        job,
+        source=source if is_url(source) else os.path.abspath(source),
+        outputs=(replace(output, path=os.path.abspath(output.path)),),
+        filters=tuple(
+            # Those of a file are "folder/my.cl:tint(amount=0.3)".
+            f"{os.path.abspath(match[1])}:{match[2]}" if match else text
+            for text in job.filters
+            for match in [re.fullmatch(r"([^:(]*\.\w+):(.*)", text, re.DOTALL)]
+        ),
+    )
 
 
 _children = Children()

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import sqlite3
 import time
@@ -18,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bridges.closable import Closable
-from transcode.batch.task import FileIdentity
 from transcode.errors import JournalError
+from transcode.file_identity import FileIdentity
 from transcode.report import plain
 
 if TYPE_CHECKING:
@@ -198,18 +199,19 @@ class Journal(Closable):
         database.text_factory = os.fsdecode
         with contextlib.ExitStack() as stack:
             stack.callback(database.close)
-            if write:
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute("PRAGMA synchronous = FULL")
-                database.execute("PRAGMA foreign_keys = ON")
-                if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    _create(database)
+            is_new = not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if write and is_new:
+                _create(database)
             found = dict(database.execute("SELECT name, value FROM batch"))
             if found.get("format") != _FORMAT:
                 raise JournalError(
                     f"{self.path}: is a journal of format {found.get('format')}, and this version "
                     f"knows {_FORMAT}; move it away to start anew"
                 )
+            if write:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                database.execute("PRAGMA foreign_keys = ON")
             self.mark = found["mark"]
             stack.pop_all()
         return database
@@ -236,10 +238,12 @@ class Journal(Closable):
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:  # A signal too must leave no half of a change.
             with contextlib.suppress(sqlite3.Error):
                 database.execute("ROLLBACK")
-            raise JournalError(f"{self.path}: cannot be written: {error}") from error
+            if isinstance(error, sqlite3.Error):
+                raise JournalError(f"{self.path}: cannot be written: {error}") from error
+            raise
 
     def begin(self, records: Iterable[Record], facts: Mapping[str, str]) -> None:
         """Write down all jobs of a batch that starts; others are forgotten.
@@ -438,6 +442,9 @@ def _locked(path: str) -> int:
             f"{path}: another batch is running on it (process {holder or 'unknown'}); wait for "
             "it, or name another file with --journal"
         ) from error
+    if not re.fullmatch(rb"([0-9]+\n)?", os.pread(lock, 32, 0)):
+        os.close(lock)
+        raise JournalError(f"{path}.lock: is no lock of a batch, but something else; move it away")
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock

@@ -66,7 +66,3 @@ class Order:
         """Free the slot of a job that ended."""
         if slot in self._free:
             self._free[slot] += 1
-
-    def seconds_to_next(self, now: float) -> float | None:
-        """Return how long the next job has to wait for its time; None where none waits for that."""
-        return max(0.0, self._later[0][0] - now) if self._later else None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transcode.batch.journal import Record
-from transcode.batch.task import FileIdentity
+from transcode.file_identity import FileIdentity
 from transcode.publish import claim_path
 from transcode.report import plain
 

@@ -25,20 +25,23 @@ from transcode.batch.journal import Journal
 from transcode.batch.order import Order
 from transcode.batch.resume import first_record, mark_of, resumed
 from transcode.batch.summary import Summary, summarize
-from transcode.batch.task import FileIdentity, Limits, Outcome, Task
+from transcode.batch.task import Limits, Outcome, Task
 from transcode.errors import ClusterError, JobError, JournalError
+from transcode.file_identity import FileIdentity
 from transcode.progress import Notice
-from transcode.publish import claim_path
+from transcode.publish import claim_path, recover
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from transcode.batch.journal import Record, State
-    from transcode.job import Job
     from transcode.manifest import Manifest, ManifestJob
     from transcode.progress import Progress
 
 __all__ = ["BatchOptions", "journal_path", "left_out_text", "run_batch"]
 
 _TICK_SECONDS = 0.2
+_LOW_SECONDS = 1.0
 _MOST_BACKOFF_SECONDS = 60.0
 
 
@@ -100,7 +103,7 @@ def journal_path(manifest: str) -> str:
 
 
 def run_batch(
-    manifest: Manifest, journal: str, options: BatchOptions, on_event: OnBatchEvent
+    manifest: Manifest, journal: str | PathLike[str], options: BatchOptions, on_event: OnBatchEvent
 ) -> Summary:
     """Run the jobs of a manifest.
 
@@ -124,7 +127,9 @@ def run_batch(
     JobError
         A job names an encoder, a container or a kernel that there is not.
     """
+    journal = os.fspath(journal)
     check_jobs(manifest.jobs)
+    _check_journal(manifest, journal)
     if options.only_failed and not os.path.exists(journal):
         raise JournalError(f"{journal}: there is no journal; run the batch first")
     with Journal(journal, write=True) as opened:
@@ -135,6 +140,8 @@ def run_batch(
                 f"{journal}: {counts['done']} of {jobs} jobs are done already; "
                 "say --resume to go on, or move it away to start anew"
             )
+        if jobs:
+            _check_same(manifest, opened)
         return _Batch(manifest, opened, options, on_event).run()
 
 
@@ -146,7 +153,8 @@ class _Entry:
     output: str
     mark: str
     slot: str
-    may_replace: bool
+    own: FileIdentity | None
+    read: FileIdentity | None
     length: float
     tries: int = 0
     progress: Progress | None = None
@@ -164,10 +172,6 @@ class _Entry:
         """The output as the manifest has it."""
         return str(self.listed.job.outputs[0].path)
 
-    @property
-    def job(self) -> Job:
-        return replace(self.listed.job, overwrite=self.listed.job.overwrite or self.may_replace)
-
 
 def left_out_text(manifest: Manifest) -> str:
     """Say what patterns found and is no source."""
@@ -177,6 +181,30 @@ def left_out_text(manifest: Manifest) -> str:
         f"{manifest.left_out[0]!r}, {'are outputs' if count > 1 else 'is an output'} of this "
         "manifest, and no source"
     )
+
+
+def _check_journal(manifest: Manifest, journal: str) -> None:
+    """Refuse a journal where a job reads or writes."""
+    kept = {os.path.realpath(f"{journal}{ending}") for ending in ("", "-wal", "-shm", ".lock")}
+    for listed in manifest.jobs:
+        for path in (str(listed.job.source), str(listed.job.outputs[0].path)):
+            if os.path.realpath(path) in kept:
+                raise JobError(f"{listed.place}: {path!r} is the batch's journal; name another")
+
+
+def _check_same(manifest: Manifest, journal: Journal) -> None:
+    """Refuse the journal of another manifest, or of another folder: all it knows would be lost."""
+    facts = journal.facts()
+    place = _place(manifest)
+    if facts.get("manifest", place) != place:
+        raise JournalError(f"{journal.path}: is the journal of {facts['manifest']}, not of {place}")
+    if facts.get("folder", os.getcwd()) != os.getcwd():
+        known = {first_record(listed).output for listed in manifest.jobs}
+        if any(record.output not in known for record in journal.records()):
+            raise JournalError(
+                f"{journal.path}: was begun in {facts['folder']}, where relative paths started; "
+                "go on there"
+            )
 
 
 class _Batch:
@@ -195,7 +223,7 @@ class _Batch:
         self._running: dict[int, _Entry] = {}
         self._ends: queue.SimpleQueue[tuple[_Entry, Outcome | ClusterError]] = queue.SimpleQueue()
         self._stopped = ""
-        self._is_low = False
+        self._told_low: set[str] = set()
         self._obstacle = ""
         self._executor = self._make_executor()
         self._order = Order({} if self._executor.keeps_slots else manifest.slots)
@@ -221,8 +249,8 @@ class _Batch:
             self._begin()
             while self._goes_on():
                 self._wait()
-        except BaseException:
-            self._stop()
+        except BaseException as error:
+            self._stop(str(error) if isinstance(error, ClusterError) else "interrupted")
             raise
         finally:
             self._executor.close()
@@ -248,7 +276,8 @@ class _Batch:
             records.append(record)
         skipped = sum(record.state == "done" for record in records)
         facts = {
-            "manifest": os.path.abspath(self._manifest.path),
+            "manifest": _place(self._manifest),
+            "folder": os.getcwd(),
             "versions": self._versions,
             "executor": self._executor.name,
             "started": str(time.time()),
@@ -263,7 +292,10 @@ class _Batch:
         if self._manifest.left_out:
             self._tell(Notice(left_out_text(self._manifest)))
         if old:
-            self._tell(Notice(f"{len(old)} jobs of the journal are not in the manifest any more"))
+            for record in old.values():
+                recover(record.output, mark_of(self._journal.mark, record.output))
+            count = f"{len(old)} job{'' if len(old) == 1 else 's'} of the journal"
+            self._tell(Notice(f"{count}: not in the manifest any more, and forgotten"))
 
     def _take_in(self, listed: ManifestJob, record: Record) -> None:
         entry = _Entry(
@@ -271,8 +303,8 @@ class _Batch:
             output=record.output,
             mark=mark_of(self._journal.mark, record.output),
             slot=self._slot(listed.job.device),
-            may_replace=record.result is not None
-            and record.result == FileIdentity.of(record.output),
+            own=record.result,
+            read=record.input,
             length=_length(str(listed.job.source)),
         )
         self._entries[entry.number] = entry
@@ -290,40 +322,54 @@ class _Batch:
         if obstacle and obstacle != self._obstacle:
             self._tell(Notice(obstacle))
         self._obstacle = obstacle
-        while room > 0 and len(self._order) and not self._low_on_disk():
+        is_low = False
+        while room > 0:
             number = self._order.next(time.monotonic())
             if number is None:
                 break
-            self._hand_out(self._entries[number])
-            room -= 1
-        if self._is_low and not self._running:
+            entry = self._entries[number]
+            if self._low_on_disk(entry):
+                is_low = True
+                self._put_back(entry, time.monotonic() + _LOW_SECONDS)
+            else:
+                self._hand_out(entry)
+                room -= 1
+        if is_low and not self._running:
             self._stopped = "too little room on the disk"
         return bool(self._running) or (len(self._order) > 0 and not self._stopped)
 
-    def _low_on_disk(self) -> bool:
-        """Whether there is too little room for another job; said when that begins."""
-        folder = os.path.abspath(self._manifest.output_root)
+    def _low_on_disk(self, entry: _Entry) -> bool:
+        """Return whether there is too little room for a job's output; say so once a folder."""
+        folder = os.path.dirname(entry.output)
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
         free, least = shutil.disk_usage(folder).free, self._options.min_free_nbytes
-        if free < least and not self._is_low:
+        if free >= least:
+            return False
+        if folder not in self._told_low:
+            self._told_low.add(folder)
             rule = f"{free >> 20:,} MiB are free, less than {least >> 20:,} MiB"
-            self._tell(Notice(f"{folder}: {rule}; no job starts until there is room"))
-        self._is_low = free < least
-        return self._is_low
+            self._tell(Notice(f"{folder}: {rule}; no job starts while that is so"))
+        return True
+
+    def _put_back(self, entry: _Entry, at: float) -> None:
+        """Have a job wait that ended, or cannot start now."""
+        self._order.give_back(entry.slot)
+        self._order.add(entry.number, length=entry.length, slot=entry.slot, at=at)
 
     def _hand_out(self, entry: _Entry) -> None:
         limits, listed = self._options.limits, entry.listed
         entry.tries += 1
-        attempt = self._journal.started(
-            entry.output, input=FileIdentity.of(entry.source), versions=self._versions
-        )
+        before, entry.read = entry.read, FileIdentity.of(entry.source)
+        attempt = self._journal.started(entry.output, input=entry.read, versions=self._versions)
         task = Task(
             number=entry.number,
             attempt=attempt,
-            job=entry.job,
+            job=entry.listed.job,
             mark=entry.mark,
             is_first=attempt == 1,
+            may_recover=before == entry.read,
+            replaces=entry.own,
             limits=replace(
                 limits,
                 seconds=listed.time_limit or limits.seconds,
@@ -350,11 +396,11 @@ class _Batch:
         if isinstance(outcome, ClusterError):
             raise outcome
         state = self._write_down(entry, outcome)
-        self._order.give_back(entry.slot)
         if state == "waiting":
             delay = self._options.backoff_seconds * 2 ** (entry.tries - 1)
-            at = time.monotonic() + min(delay, _MOST_BACKOFF_SECONDS)
-            self._order.add(entry.number, length=entry.length, slot=entry.slot, at=at)
+            self._put_back(entry, time.monotonic() + min(delay, _MOST_BACKOFF_SECONDS))
+        else:
+            self._order.give_back(entry.slot)
         self._tell(JobEnded(entry.number, entry.source, entry.target, outcome, state))
         if state == "failed" and self._options.fail_fast:
             self._stopped = f"job {entry.number} failed"
@@ -365,6 +411,7 @@ class _Batch:
         verified = entry.listed.job.verify if state == "done" else "none"
         self._journal.ended(entry.output, outcome, state, verified=verified)
         del self._running[entry.number]
+        entry.own = outcome.output or entry.own
         if state == "done":
             # From now on the journal says whose the output is.
             with contextlib.suppress(OSError):
@@ -377,7 +424,7 @@ class _Batch:
         again = outcome.may_help and entry.tries < self._options.max_tries
         return "waiting" if again or outcome.kind == "interrupted" else "failed"
 
-    def _stop(self) -> None:
+    def _stop(self, why: str) -> None:
         """End what runs, and write down how."""
         self._executor.stop()
         self._executor.close()
@@ -386,7 +433,7 @@ class _Batch:
                 entry, outcome = self._ends.get_nowait()
                 if isinstance(outcome, Outcome):
                     self._write_down(entry, outcome)
-        self._finish("interrupted")
+        self._finish(why)
 
     def _finish(self, stopped: str = "") -> Summary:
         elapsed = time.monotonic() - self._started
@@ -394,7 +441,16 @@ class _Batch:
         self._journal.note(
             stopped=stopped, elapsed_seconds=f"{elapsed:.3f}", ended=str(time.time())
         )
-        return summarize(self._journal)
+        if not os.path.exists(self._journal.path):
+            raise JournalError(
+                f"{self._journal.path}: was removed while the batch ran; what became of its jobs "
+                "is lost"
+            )
+        return replace(summarize(self._journal), is_running=False)
+
+
+def _place(manifest: Manifest) -> str:
+    return "-" if manifest.path == "-" else os.path.abspath(manifest.path)
 
 
 def _length(source: str) -> float:

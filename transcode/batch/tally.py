@@ -110,8 +110,6 @@ class Tally:
         Jobs with more than one try.
     video_seconds : float
         Duration of the video written.
-    bytes_copied : int
-        That frames cost on their way through memory.
     fps, seconds : array of float
         Of each job that is done: video frames per second of wall time, and that time.
     source_sizes, output_sizes : array of float
@@ -136,7 +134,6 @@ class Tally:
     running: int = 0
     retried: int = 0
     video_seconds: float = 0.0
-    bytes_copied: int = 0
     fps: array[float] = field(default_factory=lambda: array("d"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
     source_sizes: array[float] = field(default_factory=lambda: array("d"))
@@ -177,7 +174,6 @@ class Tally:
             group.source_nbytes += read or 0
             group.output_nbytes += written or 0
         self.video_seconds += report["duration_seconds"]
-        self.bytes_copied += report["bytes_copied"]
         self.seconds.append(report["elapsed_seconds"])
         if report["frames"]:
             self.fps.append(report["fps"])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
+
+from transcode.errors import JobError
 
 if TYPE_CHECKING:
+    from transcode.file_identity import FileIdentity
     from transcode.job import Job
     from transcode.progress import Progress
     from transcode.report import Report
 
-__all__ = ["FileIdentity", "Limits", "OnTaskProgress", "Outcome", "OutcomeKind", "Task"]
+__all__ = ["Limits", "OnTaskProgress", "Outcome", "OutcomeKind", "Task"]
 
 OutcomeKind = Literal[
     "done",
@@ -27,33 +29,6 @@ OutcomeKind = Literal[
 ]
 """How a try ended: as asked; an error; a signal of its own making; a signal
 from outside; over a limit; stopped on request; with the machine that it ran on."""
-
-
-class FileIdentity(NamedTuple):
-    """What tells one state of a file from another, without reading it.
-
-    Attributes
-    ----------
-    nbytes : int
-        Its size.
-    mtime_ns : int
-        When it was written, in nanoseconds.
-    inode : int
-        Its number in the file system.
-    """
-
-    nbytes: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, path: str) -> FileIdentity | None:
-        """Return that of a file; None where there is none, or it is a URL."""
-        try:
-            status = os.stat(path)
-        except (OSError, ValueError):
-            return None
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +49,11 @@ class Limits:
     stalled_seconds: float | None = None
     nbytes: int | None = None
 
+    def __post_init__(self) -> None:
+        for limit in (self.seconds, self.stalled_seconds, self.nbytes):
+            if limit is not None and limit <= 0:
+                raise JobError(f"a limit is above 0, got {limit}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -93,6 +73,10 @@ class Task:
         What ends it by force.
     is_first : bool
         Whether no try before it can have left anything.
+    may_recover : bool
+        Whether what a try before it published is what is asked for now.
+    replaces : FileIdentity or None
+        The batch's own file in the output's place, which may be replaced; no other.
     """
 
     number: int
@@ -101,6 +85,8 @@ class Task:
     mark: str
     limits: Limits
     is_first: bool = True
+    may_recover: bool = True
+    replaces: FileIdentity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from transcode.batch.journal import Journal, Record
-from transcode.batch.task import FileIdentity, Outcome
+from transcode.batch.task import Outcome
+from transcode.file_identity import FileIdentity
 from transcode.report import Report, StreamSummary, plain
 
 START = 1_700_000_000.0

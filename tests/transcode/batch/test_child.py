@@ -15,7 +15,9 @@ import pytest
 from tests.helpers.process import open_files
 from tests.transcode.output import frames_of
 from transcode.batch.child import Child, Children
-from transcode.batch.task import FileIdentity, Limits
+from transcode.batch.task import Limits
+from transcode.errors import JobError
+from transcode.file_identity import FileIdentity
 from transcode.job import VideoOptions
 
 CRASH = """\
@@ -187,6 +189,23 @@ def test_a_stop_from_another_thread_cleans_up(child, make_task, tmp_path, sample
     thread.join(20)
     assert [outcome.kind for outcome in outcomes] == ["interrupted"]
     assert os.listdir(tmp_path) == []
+
+
+def test_a_stop_before_there_is_a_process_holds_too(make_task, sample, monkeypatch):
+    with Children() as children:
+        take = children._take
+
+        def stopped_meanwhile():
+            children.stop()
+            return take()
+
+        monkeypatch.setattr(children, "_take", stopped_meanwhile)
+        assert children.run(make_task(sample, video=SLOW), ignore).kind == "interrupted"
+
+
+def test_a_limit_of_nothing_is_refused():
+    with pytest.raises(JobError, match="a limit is above 0, got 0"):
+        Limits(stalled_seconds=0)
 
 
 def test_no_child_outlives_its_parent_whatever_it_does(tmp_path, pipe):

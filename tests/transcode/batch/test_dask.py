@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -171,6 +173,21 @@ def test_a_lost_scheduler_ends_the_batch_and_resume_goes_on(cluster, make_manife
     assert summary.is_complete
     assert not set(started) & set(done)
     assert len(os.listdir(tmp_path / "out")) == 12
+
+
+def test_relative_paths_start_where_the_batch_runs(
+    cluster, make_manifest, clips, tmp_path, monkeypatch
+):
+    address, _, _ = cluster(1)  # Its working folder is another one.
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clips.path("h264"), "talk.mp4")
+    manifest = make_manifest(["h264"])
+    (listed,) = manifest.jobs
+    output = replace(listed.job.outputs[0], path="sub/1.mp4")
+    job = replace(listed.job, source="talk.mp4", outputs=(output,))
+    manifest = replace(manifest, jobs=(replace(listed, job=job),))
+    assert run(manifest, tmp_path, address).is_complete
+    assert os.listdir("sub") == ["1.mp4"]
 
 
 def test_without_workers_jobs_wait_and_that_is_said(cluster, make_manifest, tmp_path):

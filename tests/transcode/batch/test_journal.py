@@ -12,8 +12,9 @@ import pytest
 
 from tests.helpers.process import open_files
 from transcode.batch.journal import Journal, Record
-from transcode.batch.task import FileIdentity, Outcome
+from transcode.batch.task import Outcome
 from transcode.errors import JournalError
+from transcode.file_identity import FileIdentity
 
 RECORD = Record(
     output="/out/a.mp4",
@@ -143,3 +144,35 @@ def test_nothing_stays_open(path):
     with pytest.raises(JournalError):
         Journal("/proc/version", write=False)
     assert open_files() == before
+
+
+def test_a_change_that_is_interrupted_is_undone(path):
+    begin(path)
+
+    def interrupted():
+        yield RECORD
+        raise KeyboardInterrupt
+
+    with Journal(path, write=True) as journal:
+        with pytest.raises(KeyboardInterrupt):
+            journal.begin(interrupted(), {"manifest": "other.yaml"})
+        assert journal.facts()["manifest"] == "jobs.yaml"
+        assert journal.started(RECORD.output, input=None, versions="1") == 1
+
+
+def test_a_file_of_somebody_else_beside_it_is_left_alone(path):
+    with open(f"{path}.lock", "w") as file:
+        file.write("[[package]]")
+    with pytest.raises(JournalError, match="is no lock of a batch, but something else"):
+        Journal(path, write=True)
+    with open(f"{path}.lock") as file:
+        assert file.read() == "[[package]]"
+    other = f"{path}3"
+    with closing(sqlite3.connect(other)) as database:
+        database.execute("CREATE TABLE people (name TEXT)")
+    with open(other, "rb") as file:
+        before = file.read()
+    with pytest.raises(JournalError):
+        Journal(other, write=True)
+    with open(other, "rb") as file:
+        assert file.read() == before

@@ -19,8 +19,9 @@ from transcode.batch import journal as journal_module
 from transcode.batch.journal import Journal
 from transcode.batch.page import page
 from transcode.batch.summary import summarize
-from transcode.batch.task import FileIdentity, Outcome
+from transcode.batch.task import Outcome
 from transcode.errors import OutputError
+from transcode.file_identity import FileIdentity
 from transcode.publish import write_text
 
 VOID = {"meta", "input", "br"}

@@ -13,12 +13,19 @@ from tests.helpers.process import open_files, resident_bytes
 from tests.transcode.output import frames_of
 from transcode.batch import run_batch as module
 from transcode.batch.child import Child
-from transcode.batch.event import BatchFinished, BatchStarted, JobEnded, JobStarted
+from transcode.batch.event import (
+    BatchFinished,
+    BatchStarted,
+    JobEnded,
+    JobProgress,
+    JobStarted,
+)
 from transcode.batch.journal import Journal
 from transcode.batch.resume import first_record, mark_of
 from transcode.batch.run_batch import BatchOptions, journal_path, run_batch
-from transcode.batch.task import FileIdentity, Limits, Outcome, Task
+from transcode.batch.task import Limits, Outcome, Task
 from transcode.errors import JobError, JournalError
+from transcode.file_identity import FileIdentity
 from transcode.progress import Notice
 
 AGAIN = BatchOptions(resume=True, backoff_seconds=0.05)
@@ -222,7 +229,7 @@ def test_retry_runs_what_failed_and_nothing_else(run, make_manifest, clips, tmp_
 def test_jobs_that_left_the_manifest_are_told(run, make_manifest, records):
     run(make_manifest(["h264", "h264"]))
     summary, events = run(make_manifest(["h264"]), AGAIN)
-    notice = "1 jobs of the journal are not in the manifest any more"
+    notice = "1 job of the journal: not in the manifest any more, and forgotten"
     assert Notice(notice) in events
     assert (summary.jobs, summary.skipped) == (1, 1)
     assert len(records()) == 1
@@ -305,6 +312,84 @@ def test_a_new_try_that_fails_leaves_the_old_output_the_batch_s_own(
     shutil.copy(clips.path("bframes"), source)
     summary, _ = run(manifest, AGAIN)
     assert summary.is_complete
+
+
+def test_what_was_published_of_another_source_is_made_anew(
+    run, make_manifest, clips, records, tmp_path
+):
+    """The source is changed while the job, whose claim is there, waits for its turn."""
+    source = shutil.copy(clips.path("h264"), tmp_path / "talk.mp4")
+    manifest = make_manifest([str(source)])
+    (listed,) = manifest.jobs
+    output = str(listed.job.outputs[0].path)
+    with Journal(str(tmp_path / "journal"), write=True) as journal:
+        journal.begin([first_record(listed)], {})
+        journal.started(output, input=FileIdentity.of(str(source)), versions="")
+        mark = mark_of(journal.mark, output)
+        with Child() as child:
+            task = Task(number=1, attempt=1, job=listed.job, mark=mark, limits=Limits())
+            child.run(task, lambda *_: None)
+
+    def change(event):
+        if isinstance(event, BatchStarted):
+            shutil.copy(clips.path("vfr_mp4"), source)
+
+    summary = run_batch(manifest, str(tmp_path / "journal"), AGAIN, change)
+    assert summary.is_complete
+    assert len(frames_of(output)) == len(frames_of(source))
+    assert records()[0].report is not None
+    assert os.listdir(tmp_path / "out") == ["1.mp4"]
+
+
+def test_a_file_that_comes_while_a_job_runs_is_left_alone(
+    run, make_manifest, clips, sample, tmp_path
+):
+    source = shutil.copy(clips.path("h264"), tmp_path / "talk.mp4")
+    manifest = make_manifest([str(source)])
+    run(manifest)
+    shutil.copy(sample, source)
+    output = tmp_path / "out" / "1.mp4"
+
+    def put(event):
+        if isinstance(event, JobProgress) and output.read_bytes() != b"precious":
+            output.unlink()
+            output.write_bytes(b"precious")
+
+    summary = run_batch(manifest, str(tmp_path / "journal"), AGAIN, put)
+    assert "appeared in the meantime" in summary.failures[0].error
+    assert output.read_bytes() == b"precious"
+    assert os.listdir(tmp_path / "out") == ["1.mp4"]
+
+
+def test_the_journal_is_no_job_s_file_and_of_one_manifest(
+    run, make_manifest, tmp_path, monkeypatch
+):
+    manifest = make_manifest(["h264"])
+    (listed,) = manifest.jobs
+    for ending in ("", ".lock", "-wal"):
+        output = replace(listed.job.outputs[0], path=f"{tmp_path}/journal{ending}", format="mp4")
+        wrong = replace(listed, job=replace(listed.job, outputs=(output,)))
+        with pytest.raises(JobError, match="is the batch's journal; name another"):
+            run(replace(manifest, jobs=(wrong,)))
+    run(manifest)
+    with pytest.raises(JournalError, match=r"is the journal of .*jobs.yaml, not of .*other.yaml"):
+        run(replace(manifest, path=str(tmp_path / "other.yaml")), AGAIN)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    moved = replace(listed.job.outputs[0], path="1.mp4")
+    moved = replace(listed, job=replace(listed.job, outputs=(moved,)))
+    with pytest.raises(JournalError, match=r"was begun in .*; go on there"):
+        run(replace(manifest, jobs=(moved,)), AGAIN)
+    assert run(manifest, AGAIN)[0].skipped == 1
+
+
+def test_a_journal_that_is_removed_meanwhile_is_told(run, make_manifest, tmp_path):
+    def remove(event):
+        if isinstance(event, JobStarted):
+            (tmp_path / "journal").unlink()
+
+    with pytest.raises(JournalError, match="was removed while the batch ran"):
+        run_batch(make_manifest(["h264"]), str(tmp_path / "journal"), BatchOptions(), remove)
 
 
 class _AtOnce:
