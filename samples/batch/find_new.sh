@@ -8,7 +8,7 @@ set -- -name '*.mp4'
 [ -e out/new/.last ] && set -- "$@" -newer out/new/.last
 touch out/new/.next
 
-find "$folder" "$@" -print0 | python3 -c '
+find "$folder" "$@" -print0 | PYTHONIOENCODING=utf-8:surrogateescape python3 -c '
 import json, pathlib, sys
 for name in filter(None, sys.stdin.read().split("\0")):
     # What find found is one file, and no pattern or template.

@@ -3,6 +3,9 @@
 #   ./nightly.sh gray.yaml
 set -u
 manifest=${1:?usage: nightly.sh MANIFEST}
+# Relative paths in a manifest start where the batch runs.
+cd "$(dirname "$manifest")" || exit
+manifest=$(basename "$manifest")
 
 xtranscode batch "$manifest" --resume --workers 2 --time-limit 2:00:00 --min-free 500M \
   --progress none --summary "$manifest.summary.json"
