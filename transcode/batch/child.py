@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING
 from bridges.closable import Closable
 from transcode.batch.task import Outcome
 from transcode.file_identity import FileIdentity
+from transcode.progress import Progress
 from transcode.publish import recover
 
 if TYPE_CHECKING:
-    from transcode.batch.child_main import Ended
-    from transcode.batch.task import Limits, OnTaskProgress, OutcomeKind, Task
+    from transcode.batch.task import Limits, OnTaskProgress, Task
 
 __all__ = ["Child", "Children"]
 
@@ -46,9 +47,9 @@ class Child(Closable):
     """
 
     def __init__(self) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ends = (theirs.fileno(), lifeline)
         # Notebooks put paths there that are no texts.
         code = _START.format(
@@ -97,41 +98,27 @@ class Child(Closable):
         self._said.seek(0)
         self._said.truncate()
         watch = _Watch(self.pid, task.limits)
-        kind: OutcomeKind = "crashed"
-        error, may_help = "", True
-        ended: Ended | None = None
+        outcome = None
         try:
             self._connection.send(task)
-            while ended is None and kind == "crashed":
+            while outcome is None:
                 if self._connection.poll(_WATCH_SECONDS):
                     message = self._connection.recv()
-                    if hasattr(message, "kind"):
-                        ended = message
-                    else:
-                        watch.saw(message.frames_decoded, message.frames_encoded)
-                        tell(task.number, message)
-                kind, error = watch.verdict() or (kind, error)
+                    if not isinstance(message, Progress):
+                        outcome, is_last = message
+                        self.is_usable = not is_last
+                        return watch.complete(outcome)
+                    watch.saw(message.frames_decoded, message.frames_encoded)
+                    tell(task.number, message)
+                outcome = watch.verdict()
         except (EOFError, OSError):  # It is gone.
             pass
-        if ended is not None:
-            self.is_usable = not ended.is_last
-            return watch.outcome(
-                ended.kind,
-                report=ended.report,
-                error=ended.error,
-                may_help=ended.may_help,
-                output=ended.output,
-            )
         self.is_usable = False
         self._end()
-        if kind == "crashed":
-            kind, error = self._death()
-        else:
-            may_help = kind == "stalled"
         path = str(task.job.outputs[0].path)
         if recover(path, task.mark):
-            return watch.outcome("done", output=FileIdentity.of(path))
-        return watch.outcome(kind, error=error, may_help=may_help)
+            outcome = Outcome(kind="done", output=FileIdentity.of(path))
+        return watch.complete(outcome or self._death())
 
     def stop(self) -> None:
         """Have the task end soon, from any thread; may be repeated."""
@@ -157,15 +144,16 @@ class Child(Closable):
             self._process.kill()
             self._process.wait()
 
-    def _death(self) -> tuple[OutcomeKind, str]:
-        """Say what a process died of that ended by itself."""
+    def _death(self) -> Outcome:
+        """Return what a process died of that ended by itself."""
         code = self._process.returncode
         if self._stopping:
-            return "interrupted", "interrupted"
+            return Outcome(kind="interrupted", error="interrupted", may_help=True)
         if code == -signal.SIGKILL:
-            return "killed", "the process was killed; the kernel does that where memory is short"
+            words = "the process was killed; the kernel does that where memory is short"
+            return Outcome(kind="killed", error=words, may_help=True)
         words = f"ended with code {code}" if code >= 0 else str(signal.strsignal(-code))
-        return "crashed", f"{words}{self._last_words()}"
+        return Outcome(kind="crashed", error=f"{words}{self._last_words()}", may_help=True)
 
     def _last_words(self) -> str:
         self._said.seek(0, os.SEEK_END)
@@ -199,8 +187,8 @@ class _Watch:
         self._alive = time.monotonic()
         self._busy = self._processor_seconds()
 
-    def verdict(self) -> tuple[OutcomeKind, str] | None:
-        """Return which limit was passed, and a message."""
+    def verdict(self) -> Outcome | None:
+        """Return which limit was passed, if any was."""
         now = time.monotonic()
         if now - self._looked > _MOST_PAUSE_SECONDS:
             self._lives()  # This process was stopped itself, and the other one with it.
@@ -209,20 +197,26 @@ class _Watch:
         self._peak = max(self._peak, nbytes)
         limits = self._limits
         if limits.nbytes is not None and nbytes > limits.nbytes:
-            return "memory limit", f"it took {_mib(nbytes)}; its limit is {_mib(limits.nbytes)}"
+            words = f"it took {_mib(nbytes)}; its limit is {_mib(limits.nbytes)}"
+            return Outcome(kind="memory limit", error=words)
         if limits.seconds is not None and now - self._started > limits.seconds:
-            return "time limit", f"it took longer than its limit of {limits.seconds:g} s"
+            words = f"it took longer than its limit of {limits.seconds:g} s"
+            return Outcome(kind="time limit", error=words)
         if limits.stalled_seconds is not None and now - self._alive > limits.stalled_seconds:
             if self._processor_seconds() - self._busy < _IDLE_SHARE * (now - self._alive):
-                return "stalled", f"no frame and no work for {limits.stalled_seconds:g} s"
+                words = f"no frame and no work for {limits.stalled_seconds:g} s"
+                return Outcome(kind="stalled", error=words, may_help=True)
             self._lives()
         return None
 
-    def outcome(self, kind: OutcomeKind, **fields: object) -> Outcome:
-        """Return how the task ended, with what was seen."""
-        seconds = time.monotonic() - self._started
-        seen = {"seconds": seconds, "worker": self._worker, "peak_nbytes": self._peak}
-        return Outcome(kind=kind, **seen, **fields)  # type: ignore[arg-type]
+    def complete(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with what was seen of the process."""
+        return replace(
+            outcome,
+            seconds=time.monotonic() - self._started,
+            worker=self._worker,
+            peak_nbytes=self._peak,
+        )
 
     def _resident(self) -> int:
         try:

@@ -1,6 +1,7 @@
 """What runs in a child process of a batch: one job after another, until nobody asks any more.
 
-Messages are pickled: a `Task` comes in; `Progress` goes out, and `Ended` as the last of each task.
+Messages are pickled: a `Task` comes in; `Progress` goes out, and as the last of each task its
+`Outcome`, as far as this process can tell, with whether it must not be given another one.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import select
 import signal
 import threading
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from bridges.errors import DeviceError, PoolTimeoutError, XTranscodeError
+from transcode.batch.task import Outcome
 from transcode.errors import OutputError, SourceError
 from transcode.file_identity import FileIdentity
 from transcode.progress import Progress
@@ -27,43 +28,14 @@ from transcode.transcoder import run_job
 if TYPE_CHECKING:
     from types import FrameType
 
-    from transcode.batch.task import OutcomeKind, Task
+    from transcode.batch.task import Task
     from transcode.progress import Event
-    from transcode.report import Report
 
-__all__ = ["Ended", "main"]
+__all__ = ["main"]
 
 _PROGRESS_SECONDS = 0.25
 _OOM_SCORE = "500"
 """Who is killed where memory is short (proc_pid_oom_score_adj(5)): this process before others."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a task ended, as far as the process that ran it can tell.
-
-    Attributes
-    ----------
-    kind : OutcomeKind
-        In a word.
-    report : Report or None
-        Of a job that is done.
-    error : str
-        Why it is not.
-    may_help : bool
-        Whether another try can end better.
-    output : FileIdentity or None
-        The file that was published.
-    is_last : bool
-        Whether this process must not be given another task.
-    """
-
-    kind: OutcomeKind
-    report: Report | None = None
-    error: str = ""
-    may_help: bool = False
-    output: FileIdentity | None = None
-    is_last: bool = False
 
 
 class _Stopped(BaseException):
@@ -93,9 +65,10 @@ def main(connection: int, lifeline: int) -> NoReturn:
             task: Task = parent.recv()
         except (EOFError, OSError, _Stopped):
             os._exit(0)
-        ended = _run(task, parent)
-        parent.send(ended)
-        if ended.is_last:
+        outcome, is_broken = _run(task, parent)
+        is_last = is_broken or _is_busy()
+        parent.send((outcome, is_last))
+        if is_last:
             os._exit(0)
 
 
@@ -114,7 +87,8 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise _Stopped
 
 
-def _run(task: Task, parent: Connection) -> Ended:
+def _run(task: Task, parent: Connection) -> tuple[Outcome, bool]:
+    """Run a task; return how it ended, and whether that may have left this process in disorder."""
     told = 0.0
 
     def tell(event: Event) -> None:
@@ -128,39 +102,36 @@ def _run(task: Task, parent: Connection) -> Ended:
     try:
         if not task.is_first and recover(path, task.mark):
             if task.may_recover:
-                return _recovered(task)
+                return _recovered(path), False
             # The batch's own, and of what the source was before.
             replaces = FileIdentity.of(path)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         report = run_job(task.job, tell, mark=task.mark, replaces=replaces)
-        return Ended(kind="done", report=report, output=FileIdentity.of(path), is_last=_is_busy())
+        return Outcome(kind="done", report=report, output=FileIdentity.of(path)), False
     except _Stopped:
         if recover(path, task.mark):
-            return _recovered(task)
-        return Ended(kind="interrupted", error="interrupted", is_last=True)
+            return _recovered(path), True
+        return Outcome(kind="interrupted", error="interrupted"), True
     except OutputError as error:
         # Another process published it meanwhile, one that had been given up for lost?
         if recover(path, task.mark):
-            return _recovered(task)
-        return Ended(kind="failed", error=str(error), is_last=_is_busy())
+            return _recovered(path), False
+        return Outcome(kind="failed", error=str(error)), False
     except XTranscodeError as error:
-        return Ended(
-            kind="failed", error=str(error), may_help=_may_help(error, task), is_last=_is_busy()
-        )
+        return Outcome(kind="failed", error=str(error), may_help=_may_help(error, task)), False
     except MemoryError:
-        return Ended(kind="failed", error="out of memory", may_help=True, is_last=True)
+        return Outcome(kind="failed", error="out of memory", may_help=True), True
     except OSError as error:
         words = (error.strerror or str(error)).lower()
-        return Ended(kind="failed", error=f"{error.filename or path}: {words}", is_last=True)
+        return Outcome(kind="failed", error=f"{error.filename or path}: {words}"), True
     except Exception as error:  # noqa: BLE001 - told to the parent, whatever it is
         text = f"a bug, please report it: {type(error).__name__}: {error}"
-        return Ended(kind="failed", error=text, is_last=True)
+        return Outcome(kind="failed", error=text), True
 
 
-def _recovered(task: Task) -> Ended:
+def _recovered(path: str) -> Outcome:
     """Return that a try before had published its file, and was killed before it could say so."""
-    path = str(task.job.outputs[0].path)
-    return Ended(kind="done", output=FileIdentity.of(path), is_last=_is_busy())
+    return Outcome(kind="done", output=FileIdentity.of(path))
 
 
 def _may_help(error: XTranscodeError, task: Task) -> bool:
