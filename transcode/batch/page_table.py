@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -221,11 +222,8 @@ def _noticed(record: Record, report: Mapping[str, Any]) -> str:
 
 def _last(journal: Journal, record: Record) -> Attempt | None:
     """Return the last try of a job."""
-    last = None
-    if record.tries:
-        for last in journal.attempts(record.output):  # noqa: B007
-            pass
-    return last
+    last = deque(journal.attempts(record.output) if record.tries else (), maxlen=1)
+    return last[0] if last else None
 
 
 def _failed(group: Group) -> str:

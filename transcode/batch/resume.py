@@ -67,15 +67,15 @@ def resumed(new: Record, old: Record, batch: str) -> tuple[Record, str | None]:
         The mark of the batch.
     """
     claim = claim_path(new.output, mark_of(batch, new.output))
-    cause = _cause(new, old)
+    same_source = FileIdentity.of(new.source) == old.input
+    cause = _cause(new, old, same_source)
     record = replace(
         old,
         **{name: getattr(new, name) for name in _OF_THE_MANIFEST},
         state="waiting" if cause else "done",
         cause=cause or "verified and unchanged",
     )
-    same = new.spec == old.spec and FileIdentity.of(new.source) == old.input
-    if old.state != "done" and same:
+    if old.state != "done" and new.spec == old.spec and same_source:
         # What was published, if anything was, is what is asked for: the next try will ask.
         return record, None
     with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ def resumed(new: Record, old: Record, batch: str) -> tuple[Record, str | None]:
     return record, claim
 
 
-def _cause(new: Record, old: Record) -> str:
+def _cause(new: Record, old: Record, same_source: bool) -> str:
     """Return why a job has to be run again; empty where it has not."""
     if old.state == "failed":
         return "failed before"
@@ -96,7 +96,7 @@ def _cause(new: Record, old: Record) -> str:
         return "the job was changed"
     if old.verified == "none":
         return "was not verified"
-    if FileIdentity.of(new.source) != old.input:
+    if not same_source:
         return "the source was changed"
     found = FileIdentity.of(new.output)
     if found is None:

@@ -10,7 +10,7 @@ import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transcode.batch.timeline import Tries, is_bad
 
@@ -41,16 +41,12 @@ class Group:
 class Frequent:
     """Texts by how often they came; those that differ only in numbers and files are one.
 
-    Attributes
-    ----------
-    others : int
-        How many were not told apart any more, because there are too many kinds.
+    Beyond a thousand kinds, those of a new kind are not counted.
     """
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._first: dict[str, tuple[str, int]] = {}
-        self.others = 0
 
     def add(self, text: str, record: Record) -> None:
         """Count a text that a job has."""
@@ -58,7 +54,6 @@ class Frequent:
         key = _NUMBER.sub("#", key)
         if key not in self._first:
             if len(self._first) >= _MOST_TEXTS:
-                self.others += 1
                 return
             self._first[key] = text, record.number
         self._counts[key] += 1
@@ -166,7 +161,9 @@ class Tally:
             if record.report is not None:
                 self._add_report(record, record.report, groups)
 
-    def _add_report(self, record: Record, report: dict, groups: tuple[Group, Group]) -> None:  # type: ignore[type-arg]
+    def _add_report(
+        self, record: Record, report: dict[str, Any], groups: tuple[Group, Group]
+    ) -> None:
         read, written = report["source"]["nbytes"], report["output"]["nbytes"]
         for group in groups:
             group.frames += report["frames"]
