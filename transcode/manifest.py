@@ -7,6 +7,7 @@ values of their texts (`manifest_fields`).
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -162,24 +163,30 @@ def read_manifest(
     folder = beside.get("output_root", ".")
     defaults = _defaults(top.get("defaults"), root.place)
     profiles = _profiles(top.get("profiles"))
-
-    def make(left_out: Collection[str]) -> list[ManifestJob]:
-        jobs: list[ManifestJob] = []
-        for entry in entries:
-            for variant in variants(entry, defaults, profiles):
-                for job in _jobs(variant, entry, folder, len(jobs) + 1, left_out):
-                    jobs.append(job)
-                    if len(jobs) > MOST_JOBS:
-                        words = f"a manifest has {MOST_JOBS:,} jobs at most"
-                        raise entry.error(f"{words}; make two of it")
-        return jobs
-
+    make = functools.partial(_all_jobs, entries, defaults, profiles, folder)
     jobs = make(())
     left_out = _own_outputs(jobs)
     if left_out:
         jobs = make(left_out)
     check_outputs(jobs, root=folder, manifest=str(path))
     return Manifest(path=str(path), jobs=tuple(jobs), left_out=tuple(sorted(left_out)), **beside)
+
+
+def _all_jobs(
+    entries: Iterable[Node],
+    defaults: Node,
+    profiles: Mapping[str, Node],
+    folder: str,
+    left_out: Collection[str],
+) -> list[ManifestJob]:
+    jobs: list[ManifestJob] = []
+    for entry in entries:
+        for variant in variants(entry, defaults, profiles):
+            for job in _jobs(variant, entry, folder, len(jobs) + 1, left_out):
+                jobs.append(job)
+                if len(jobs) > MOST_JOBS:
+                    raise entry.error(f"a manifest has {MOST_JOBS:,} jobs at most; make two of it")
+    return jobs
 
 
 def _own_outputs(jobs: Iterable[ManifestJob]) -> set[str]:
