@@ -20,7 +20,7 @@ from transcode.batch.event import (
     JobStarted,
     OnBatchEvent,
 )
-from transcode.batch.executor import DaskExecutor, Executor, LocalExecutor
+from transcode.batch.executor import Executor, LocalExecutor
 from transcode.batch.journal import Journal
 from transcode.batch.order import Order
 from transcode.batch.resume import first_record, mark_of, resumed
@@ -232,6 +232,8 @@ class _Batch:
         options = self._options
         if not options.cluster:
             return LocalExecutor(options.workers, self._saw)
+        from transcode.batch.dask_executor import DaskExecutor
+
         return DaskExecutor(
             options.cluster,
             workers=options.workers,
