@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -33,8 +34,8 @@ NOT_RUN = [(page, each) for page in PAGES for each in blocks(page) if each.note 
 @pytest.fixture(scope="session")
 def ran(venv, clips, tmp_path_factory):
     """Run a page in a folder with the videos that the examples name."""
-    pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
-    pytest.importorskip("dpctl", reason="dpctl is not installed")
+    for name, module in (("opencv", "cv2"), ("sycl", "dpctl")):
+        require(name, find_spec(module) is not None, f"{module} is not installed")
     found = probe()
     require("opencl", found.available, f"{found.reason}; try: {found.remedy}")
     # Long enough to be cut at 1:30, and with few pictures.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,14 +15,22 @@ from dataclasses import replace
 
 import pytest
 
+from tests.helpers.require import require
 from transcode.batch.event import JobEnded, JobProgress, JobStarted
 from transcode.batch.journal import Journal
 from transcode.batch.run_batch import BatchOptions, run_batch
 from transcode.errors import ClusterError
 from transcode.progress import Notice
 
-pytest.importorskip("distributed")
 pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(autouse=True)
+def _dask():
+    found = importlib.util.find_spec("distributed")
+    require(
+        "dask", found is not None, "Dask is not installed; try: pip install 'xtranscode[batch]'"
+    )
 
 
 @contextmanager
