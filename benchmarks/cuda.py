@@ -1,32 +1,35 @@
-"""How fast are decoding and gray on an NVIDIA GPU, beside PyNvVideoCodec's decoding alone?
+"""How fast are decoding and gray on an NVIDIA GPU, beside other libraries' decoding alone?
 
-    python -m benchmarks.cuda [--streams 1 4 7 14] [--rounds 5] [--json FILE]
+    python -m benchmarks.cuda [--only decode memory transcode files] [--json FILE]
 
-Each round runs every case once, one after the other, with so many streams at a time: threads of
-one process, each opening the file for itself. Medians of frames a second over the rounds, and of
-the ratio to the peer in the same round. Clips are made of the sample clip, by libx264 and libx265.
+decode     frames a second of so many streams at a time: threads of one process, each opening the
+           file for itself. Each round runs every case once, one after the other; medians over the
+           rounds, and of the ratio to PyNvVideoCodec in the same round.
+memory     device memory of a stream: what so many streams take at most, over their number.
+transcode  a whole run to libx264, beside the encoder alone on pictures that are in memory.
+files      a thousand files in one process: device memory, host memory and descriptors on the way.
+
+Each library works in a process of its own, which stays for all rounds. Clips are made of the sample
+clip, by libx264 and libx265; ``--clips FOLDER`` has those of an earlier run.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import av
-import numpy as np
-from cuda.bindings import driver
-
-import transcode
-from bridges.backends.cuda import CUDAContext, probe
-from bridges.backends.cuda_driver import check
 
 CLIP = Path(__file__).parent.parent / "samples" / "media" / "bigbuckbunny.mp4"
 CODECS = {
@@ -37,19 +40,26 @@ CODECS = {
         4_000_000,
     ),
 }
-REPEATS = 16
-"""How often the clip's frames come in the file of a single stream: 2112 frames. Where there are
-more streams, files are shorter, down to a quarter."""
+FRAMES = 8
+"""How often the clip's 132 frames come in the file of a single stream; where there are more
+streams, files are shorter, down to a half."""
+
+PEER = "PyNvVideoCodec"
+GRAY = ["rgb_to_grayscale"]
 
 Case = Callable[[str], int]
 """Reads a file to its end, and returns how many frames it had."""
 
 
-def make_clip(folder: Path, name: str, repeats: int = REPEATS) -> Path:
-    """Write a 1080p file: the sample clip, coded once, and its packets again and again."""
+def make_clip(folder: Path, name: str) -> Path:
+    """Write the sample clip in 1080p, coded once."""
+    import av
+
+    path = folder / f"{name}.mp4"
+    if path.exists():
+        return path
     codec, options, bit_rate = CODECS[name]
-    once, path = folder / f"{name}.once.mp4", folder / f"{name}.{repeats}.mp4"
-    with av.open(str(CLIP)) as source, av.open(str(once), "w") as out:
+    with av.open(str(CLIP)) as source, av.open(str(path), "w") as out:
         stream: Any = out.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
         stream.bit_rate = bit_rate
@@ -58,6 +68,14 @@ def make_clip(folder: Path, name: str, repeats: int = REPEATS) -> Path:
             scaled.pts, scaled.time_base, scaled.pict_type = number, Fraction(1, 25), 0
             out.mux(stream.encode(scaled))
         out.mux(stream.encode())
+    return path
+
+
+def repeated(once: Path, folder: Path, repeats: int) -> Path:
+    """Write a file with a clip's packets again and again."""
+    import av
+
+    path = folder / f"{once.stem}.{repeats}.mp4"
     with av.open(str(once)) as source, av.open(str(path), "w") as out:
         (video,) = source.streams.video
         copy = out.add_stream_from_template(video)
@@ -74,6 +92,9 @@ def make_clip(folder: Path, name: str, repeats: int = REPEATS) -> Path:
     return path
 
 
+# What is measured, each in the process of its library.
+
+
 def pynvvideocodec(path: str) -> int:
     """Decode with the peer's ThreadedDecoder; frames stay on the device."""
     import PyNvVideoCodec
@@ -86,45 +107,67 @@ def pynvvideocodec(path: str) -> int:
     return count
 
 
+def torchcodec(path: str) -> int:
+    """Decode with torchcodec, to RGB tensors on the device, as it gives them."""
+    from torchcodec.decoders import VideoDecoder, set_cuda_backend
+
+    with set_cuda_backend("beta"):
+        decoder = VideoDecoder(path, device="cuda", seek_mode="approximate")
+    return sum(1 for _ in decoder)
+
+
 def decode(path: str) -> int:
     """Decode; frames stay on the device."""
+    import transcode
+
     with transcode.frames(path, device="cuda") as frames:
-        return sum(1 for _ in _closed(frames))
+        return _count(frames)
 
 
 def gray(path: str) -> int:
     """Decode, and compute gray on the device."""
-    with transcode.frames(path, device="cuda", kernels=["rgb_to_grayscale"]) as frames:
-        return sum(1 for _ in _closed(frames))
+    import transcode
+
+    with transcode.frames(path, device="cuda", kernels=GRAY) as frames:
+        return _count(frames)
 
 
 def gray_on_host(path: str) -> int:
-    """Decode, compute gray, and fetch it."""
+    """Decode, compute gray, and fetch it into page-locked memory."""
+    import numpy as np
+
+    import transcode
+
     count = 0
-    with transcode.frames(path, device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+    with transcode.frames(path, device="cuda", kernels=GRAY) as frames:
         for picture in frames:
             count += np.asarray(picture).shape[0] == 1080
             picture.close()
     return count
 
 
-def _closed(frames: transcode.Frames) -> Iterator[None]:
+def _count(frames: Any) -> int:
+    count = 0
     for picture in frames:
         picture.close()
-        yield
+        count += 1
+    return count
 
 
-CASES: dict[str, Case] = {
-    "PyNvVideoCodec": pynvvideocodec,
-    "decode": decode,
-    "gray": gray,
-    "gray, fetched": gray_on_host,
+CASES: dict[str, tuple[str, Case]] = {
+    PEER: ("peer", pynvvideocodec),
+    "torchcodec": ("torchcodec", torchcodec),
+    "decode": ("ours", decode),
+    "gray": ("ours", gray),
+    "gray, fetched": ("ours", gray_on_host),
 }
+"""Each with the process that runs it."""
 
 
 def rate(case: Case, path: str, streams: int) -> float:
     """Return frames a second of so many threads."""
-    counts, failures = [], []
+    counts: list[int] = []
+    failures: list[BaseException] = []
 
     def work() -> None:
         try:
@@ -145,14 +188,20 @@ def rate(case: Case, path: str, streams: int) -> float:
 
 def used_bytes() -> int:
     """Return how much of the device's memory is in use, whoever uses it."""
+    from cuda.bindings import driver
+
     failure, free, total = driver.cuMemGetInfo()
-    check((failure,), "tell how much memory is free")
+    if failure:
+        raise RuntimeError(failure)
     return int(total) - int(free)
 
 
 def peak_bytes(case: Case, path: str, streams: int) -> int:
-    """Return the most device memory that so many streams take at a time."""
+    """Return the most device memory that so many streams take at a time, over what was there."""
+    from bridges.backends.cuda import CUDAContext
+
     with CUDAContext() as context, context.current:
+        case(path)  # What a library keeps for good is no stream's.
         before = peak = used_bytes()
         done = threading.Event()
 
@@ -162,60 +211,309 @@ def peak_bytes(case: Case, path: str, streams: int) -> int:
 
         thread = threading.Thread(target=work)
         thread.start()
-        while not done.wait(0.01):
+        while not done.wait(0.005):
             peak = max(peak, used_bytes())
         thread.join()
     return peak - before
 
 
-def measure(path: str, streams: int, rounds: int) -> dict[str, Any]:
-    """Return medians of each case, and of its ratio to the peer."""
-    rates: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(rounds):
-        for name, case in CASES.items():
-            rates[name].append(rate(case, path, streams))
-    peer = rates["PyNvVideoCodec"]
-    return {
-        name: {
-            "fps": round(statistics.median(found), 1),
-            "ratio": round(statistics.median(a / b for a, b in zip(found, peer, strict=True)), 3),
+def files(path: str, count: int) -> list[dict[str, int]]:
+    """Read a short file again and again by four threads, and tell what is held now and then."""
+    import gc
+
+    from bridges.backends.cuda import CUDAContext
+
+    def held(done: int) -> dict[str, int]:
+        gc.collect()
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return {
+            "files": done,
+            "device MiB": used_bytes() >> 20,
+            "host MiB": resident >> 20,
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "threads": threading.active_count(),
         }
-        for name, found in rates.items()
+
+    marks = []
+    with CUDAContext() as context, context.current:
+        for done in range(0, count + 1, count // 10):
+            marks.append(held(done))
+            if done < count:
+                part = count // 10 // 4
+
+                def some(each: str, part: int = part) -> int:
+                    return sum(gray_on_host_of_any(each) for _ in range(part))
+
+                rate(some, path, 4)
+    return marks
+
+
+def gray_on_host_of_any(path: str) -> int:
+    """As `gray_on_host`, of pictures of any size."""
+    import numpy as np
+
+    import transcode
+
+    count = 0
+    with transcode.frames(path, device="cuda", kernels=GRAY) as frames:
+        for picture in frames:
+            count += int(np.asarray(picture).shape[0] > 0)
+    return count
+
+
+def encoder_alone(path: str) -> float:
+    """Return frames a second of libx264 on gray pictures that lie in memory, through PyAV."""
+    import av
+
+    made = []
+    with av.open(path) as source:
+        for frame in source.decode(video=0):
+            made.append(frame.reformat(format="gray").reformat(format="yuv420p"))
+            if len(made) == 132:
+                break
+    with tempfile.TemporaryDirectory() as folder, av.open(f"{folder}/out.mp4", "w") as out:
+        stream: Any = out.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        stream.codec_context.thread_type = "AUTO"
+        started = time.perf_counter()
+        count = 132 * FRAMES
+        for number in range(count):
+            frame = made[number % len(made)]
+            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+        return count / (time.perf_counter() - started)
+
+
+def transcoded(path: str, device: str) -> dict[str, Any]:
+    """Return what a whole run to libx264 with gray reports."""
+    import transcode
+
+    with tempfile.TemporaryDirectory() as folder:
+        video = transcode.VideoOptions(codec="libx264", preset="veryfast")
+        target = f"{folder}/out.mp4"
+        started = time.perf_counter()
+        report = transcode.run(
+            path, target, device=device, filters=GRAY, video=video, verify="none"
+        )
+        elapsed = time.perf_counter() - started
+    return {
+        "fps": report.frames / elapsed,
+        "stages": {name: round(seconds, 3) for name, seconds in report.stage_seconds.items()},
+        "device MiB": report.device_bytes >> 20,
+        "route": report.route,
     }
+
+
+def serve() -> None:
+    """Do what lines of JSON ask for, and answer each with a line."""
+    # What libraries print is no answer.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    work: dict[str, Callable[..., Any]] = {
+        "rate": lambda case, *rest: rate(CASES[case][1], *rest),
+        "peak": lambda case, *rest: peak_bytes(CASES[case][1], *rest),
+        "files": files,
+        "encoder": encoder_alone,
+        "transcode": transcoded,
+    }
+    for line in sys.stdin:
+        what, *arguments = json.loads(line)
+        try:
+            answer = {"result": work[what](*arguments)}
+        except Exception as error:  # noqa: BLE001 - told to the parent
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+class Worker:
+    """A process that measures."""
+
+    def __init__(self, libraries: str) -> None:
+        command = [sys.executable, "-m", "benchmarks.cuda", "--serve"]
+        found = {"LD_LIBRARY_PATH": libraries} if libraries else {}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **found},
+        )
+
+    def __call__(self, *asked: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"error": f"it ended: {self._process.wait()}"}
+        if "error" in answer:
+            raise RuntimeError(f"{asked}: {answer['error']}")
+        return answer["result"]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+def median(values: list[float]) -> float:
+    return round(statistics.median(values), 3)
+
+
+class Bench:
+    """The workers, and what they found."""
+
+    def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
+        self.asked = asked
+        self._folder = folder
+        self._workers: dict[str, Worker] = {}
+        clips = folder if asked.clips is None else asked.clips
+        self._once = {name: make_clip(clips, name) for name in asked.codecs}
+        self.cases = [name for name in CASES if name in asked.cases and self._runs(name)]
+
+    def _runs(self, case: str) -> bool:
+        try:
+            self.worker(CASES[case][0])("rate", case, str(next(iter(self._once.values()))), 1)
+        except RuntimeError as error:
+            print(f"left out: {error}", flush=True)
+            return False
+        return True
+
+    def worker(self, name: str) -> Worker:
+        if name not in self._workers:
+            self._workers[name] = Worker(self.asked.ffmpeg if name == "torchcodec" else "")
+        return self._workers[name]
+
+    def clip(self, codec: str, streams: int) -> str:
+        repeats = max(FRAMES // streams, FRAMES // 2)
+        return str(repeated(self._once[codec], self._folder, repeats))
+
+    def decode(self) -> list[dict[str, Any]]:
+        """Return a row for each codec and number of streams."""
+        rows = []
+        for codec in self.asked.codecs:
+            for streams in self.asked.streams:
+                path = self.clip(codec, streams)
+                found: dict[str, list[float]] = {name: [] for name in self.cases}
+                for turn in range(self.asked.rounds + 1):
+                    for name in self.cases:
+                        fps = self.worker(CASES[name][0])("rate", name, path, streams)
+                        if turn:  # The first warms up.
+                            found[name].append(fps)
+                peers = found.get(PEER, [])
+                row = {
+                    name: {
+                        "fps": round(statistics.median(fps), 1),
+                        "ratio": median([a / b for a, b in zip(fps, peers, strict=False)] or [0]),
+                    }
+                    for name, fps in found.items()
+                }
+                told = (f"{name} {each['fps']} ({each['ratio']})" for name, each in row.items())
+                print(f"{codec} {streams}: {' | '.join(told)}", flush=True)
+                rows.append({"codec": codec, "streams": streams, "cases": row})
+        return rows
+
+    def memory(self) -> list[dict[str, Any]]:
+        """Return MiB of the device for each codec and case, of one stream and of many."""
+        rows = []
+        most = max(self.asked.streams)
+        for codec in self.asked.codecs:
+            path = self.clip(codec, most)
+            for name in self.cases:
+                worker = self.worker(CASES[name][0])
+                told = {
+                    str(count): round(worker("peak", name, path, count) / count / 2**20, 1)
+                    for count in (1, most)
+                }
+                print(f"{codec} {name}: MiB a stream {told}", flush=True)
+                rows.append({"codec": codec, "case": name, "MiB a stream": told})
+        return rows
+
+    def transcode(self) -> dict[str, Any]:
+        """Return how fast a whole run is, beside the encoder alone."""
+        path = self.clip("h264", 1)
+        worker = self.worker("ours")
+        alone, whole, on_host, last = [], [], [], {}
+        for turn in range(self.asked.rounds + 1):
+            encoder = worker("encoder", path)
+            last = worker("transcode", path, "cuda")
+            host = worker("transcode", path, "cpu")
+            if turn:
+                alone.append(encoder)
+                whole.append(last["fps"])
+                on_host.append(host["fps"])
+        ratios = [a / b for a, b in zip(whole, alone, strict=True)]
+        found = {
+            "encoder alone, fps": median(alone),
+            "whole run, fps": median(whole),
+            "ratio": median(ratios),
+            "whole run on the host, fps": median(on_host),
+            "last": last,
+        }
+        print(f"transcode: {found}", flush=True)
+        return found
+
+    def files(self) -> list[dict[str, int]]:
+        """Return what is held after every hundredth of a thousand files."""
+        marks: list[dict[str, int]] = self.worker("files")("files", str(CLIP), self.asked.files)
+        for mark in marks:
+            print(f"files: {mark}", flush=True)
+        return marks
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+
+
+PARTS = ("decode", "memory", "transcode", "files")
+
+
+def versions() -> dict[str, str]:
+    """Return what was measured, by name."""
+    found = {}
+    for name in ("av", "cuda-core", "cuda-bindings", PEER, "torchcodec", "torch"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def main() -> None:
-    """Print a line for each codec and number of streams."""
+    """Print a line for each thing that was measured."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 7, 14])
     parser.add_argument("--codecs", nargs="+", default=list(CODECS), choices=list(CODECS))
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--clips", type=Path)
+    parser.add_argument("--ffmpeg", default="", help="folder of FFmpeg's libraries for torchcodec")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.serve:
+        serve()
+        return
+    from bridges.backends.cuda import probe
+
     result: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": probe().devices[0],
-        "versions": {name: version(name) for name in ("av", "cuda-core", "PyNvVideoCodec")},
-        "rows": [],
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        "rounds": asked.rounds,
     }
     with tempfile.TemporaryDirectory() as folder:
-        for codec in asked.codecs:
-            paths = {
-                n: str(make_clip(Path(folder), codec, max(REPEATS // n, 4))) for n in asked.streams
-            }
-            path = paths[max(asked.streams)]
-            for name, case in CASES.items():
-                case(path)
-                memory = {n: peak_bytes(case, path, n) >> 20 for n in (1, max(asked.streams))}
-                print(f"{codec} {name}: MiB of the device {memory}", flush=True)
-                result["rows"].append({"codec": codec, "case": name, "MiB": memory})
-            for streams in asked.streams:
-                row = measure(paths[streams], streams, asked.rounds)
-                result["rows"].append({"codec": codec, "streams": streams, **row})
-                cells = (f"{name} {each['fps']} ({each['ratio']})" for name, each in row.items())
-                print(f"{codec} {streams}: {' | '.join(cells)}", flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(result, indent=1) + "\n")
+        bench = Bench(asked, Path(folder))
+        try:
+            for part in asked.only:
+                result[part] = getattr(bench, part)()
+                if asked.json:
+                    asked.json.write_text(json.dumps(result, indent=1) + "\n")
+        finally:
+            bench.close()
 
 
 if __name__ == "__main__":

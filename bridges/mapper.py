@@ -106,7 +106,7 @@ class MemoryMapper(Closable):
         if subject.closed:
             what = "frame" if isinstance(subject, MediaFrame) else "tensor"
             raise ClosedError(f"this {subject.memory_type.value} {what} was closed; map it earlier")
-        if AccessMode.WRITE in access:
+        if access is not AccessMode.READ:
             for tensor in subject.tensors if isinstance(subject, MediaFrame) else (subject,):
                 tensor.check_writeable()
 

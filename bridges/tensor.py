@@ -97,7 +97,7 @@ class TensorInfo:
         last = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
         return last + self.dtype.itemsize
 
-    @property
+    @cached_property
     def is_contiguous(self) -> bool:
         """Whether the samples lie without padding, in C order."""
         return self.strides == TensorInfo(self.shape, self.dtype).strides

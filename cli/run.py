@@ -82,10 +82,10 @@ def _remember_verbose(ctx: click.Context, _param: click.Parameter, wanted: bool)
     default="auto",
     show_default=True,
     help="Where kernels run: auto, cpu, opencl[:platform[:device]], sycl[:filter], cuda[:n]; "
-    "vaapi[:node] decodes, scales and encodes too.",
+    "cuda and vaapi[:node] decode, scale and encode too.",
 )
 @click.option(
-    "--software-fallback", is_flag=True, help="Decode in software what a vaapi device cannot."
+    "--software-fallback", is_flag=True, help="Decode in software what such a device cannot."
 )
 @click.option(
     "--verify",

@@ -7,7 +7,7 @@ from av.codec.codec import Codec, find_best_pix_fmt_of_list
 from bridges.formats import PIXEL_FORMATS, ColourModel, PixelFormat
 from bridges.frame import Matrix
 from transcode.errors import EncodeError
-from transcode.hardware import surface_formats
+from transcode.hardware import encodes_on, surface_formats
 
 __all__ = [
     "choose_pix_fmt",
@@ -32,9 +32,12 @@ def matrix_name(value: int) -> str:
 def supported_formats(codec: Codec) -> tuple[str, ...]:
     """Return the pixel formats that an encoder takes; empty where it does not say.
 
-    Of an encoder on a device they are what frames there hold.
+    Of an encoder that takes a device's frames alone they are what those hold.
     """
-    return surface_formats(codec) or tuple(entry.name for entry in codec.video_formats or ())
+    kind = encodes_on(codec)
+    if kind:
+        return surface_formats(codec, kind)
+    return tuple(entry.name for entry in codec.video_formats or ())
 
 
 def choose_pix_fmt(codec: Codec, source: str, requested: str | None) -> str:
@@ -98,7 +101,9 @@ def _in_colour(names: Sequence[str]) -> list[str]:
     return colour or [name for name in names if not name.startswith("gray")] or list(names)
 
 
-def gray_carrier(codec: Codec, gray: PixelFormat, requested: str | None) -> str:
+def gray_carrier(
+    codec: Codec, gray: PixelFormat, requested: str | None, surfaces: Sequence[str] = ()
+) -> str:
     """Return the format in which a gray picture is handed to an encoder.
 
     By default 4:2:0 with neutral chroma at the picture's own depth, because few players decode
@@ -112,6 +117,8 @@ def gray_carrier(codec: Codec, gray: PixelFormat, requested: str | None) -> str:
         Of the picture.
     requested : str or None
         What the user asked for; taken as it is where it has a luma plane.
+    surfaces : sequence of str
+        Formats of a device's surfaces that the encoder takes, which come first.
     """
     if requested is not None:
         _check_known(requested)
@@ -121,7 +128,7 @@ def gray_carrier(codec: Codec, gray: PixelFormat, requested: str | None) -> str:
     semi_planar = "nv12" if gray.bits == 8 else f"p0{gray.bits}le"
     wanted = [f"yuv420p{depth}", semi_planar, f"yuv422p{depth}", f"yuv444p{depth}"]
     supported = supported_formats(codec)
-    for name in wanted:
+    for name in (*(name for name in wanted if name in surfaces), *wanted):
         if name in PIXEL_FORMATS and (name in supported or not supported):
             return name
     return gray.name

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import av
 
 from transcode.errors import SourceError
+from transcode.hardware import IN_HARDWARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,21 +102,37 @@ def open_input(
         if hardware is None:
             return _open(url, options, None)
         with hardware.current:
-            return _open(url, options, hardware.accelerator(fallback=software_fallback))
+            accelerator = hardware.accelerator(fallback=software_fallback)
+            try:
+                return _open(url, options, accelerator)
+            except RuntimeError:  # No stream's own decoder works there.
+                return _with_others(_open(url, options, None))
 
     is_file = status is not None and stat.S_ISREG(status.st_mode)
     try:
         return work() if is_file else interruptibly(work)
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{_shown(path)}: {_reason(path, status, error)}") from error
-    except RuntimeError as error:
-        if hardware is None:
-            raise
-        # PyAV's answer where no stream is of a codec that such hardware decodes.
+    except LookupError as error:
         raise SourceError(
             f"{_shown(path)}: holds no video that FFmpeg decodes on such a device; say "
             "--software-fallback to decode it in software"
         ) from error
+
+
+def _with_others(container: InputContainer) -> InputContainer:
+    """Return a container that holds video which FFmpeg has another decoder for, on devices.
+
+    Raises
+    ------
+    LookupError
+        It holds none, and is closed.
+    """
+    contexts = [stream.codec_context for stream in container.streams.video]
+    if not any(context is not None and context.name in IN_HARDWARE for context in contexts):
+        container.close()
+        raise LookupError
+    return container
 
 
 def _open(

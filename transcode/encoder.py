@@ -73,6 +73,12 @@ _INTERLACED = frozenset(("libx264", "mpeg2video", "prores", "prores_ks", "ffv1",
 """Encoders that write interlaced frames as such when asked to."""
 
 
+_NVENC = (
+    "; it needs a GPU with NVENC, which some for data centres lack (A100, H100, H200), and a new "
+    "enough driver: where there is none, name an encoder in software, such as libx264"
+)
+
+
 def find_encoder(name: str, kind: str) -> Codec:
     """Return an encoder by name.
 
@@ -108,7 +114,8 @@ def _open(
             else:
                 open_encoder_for(cast("VideoCodecContext", context), surface)
         except (av.FFmpegError, ValueError, TypeError) as error:
-            raise EncodeError(f"{context.name} was refused: {log.text or error}") from error
+            hint = _NVENC if context.name.endswith("_nvenc") else ""
+            raise EncodeError(f"{context.name} was refused: {log.text or error}{hint}") from error
     if context.options:
         unknown = ", ".join(context.options)
         raise EncodeError(f"{context.name} has no option {unknown}")

@@ -1,6 +1,6 @@
-"""libavfilter: a linear chain of filters as one step of a pipeline."""
+"""Steps of a pipeline, one after the other; libavfilter as one of them: a chain of filters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from xma_plugins.builtin.libav_graph import (
     parse_chain,
 )
 
-__all__ = ["GraphStep", "Step"]
+__all__ = ["GraphStep", "Step", "run_steps"]
 
 
 class Step(Protocol):
@@ -101,3 +101,15 @@ class GraphStep:
     def close(self) -> None:
         """Free the graph."""
         self._graph = None
+
+
+def run_steps(steps: Sequence[Step], frame: VideoFrame | None) -> Iterator[VideoFrame]:
+    """Pass a frame through every step, or flush them in order at None."""
+    if not steps:
+        if frame is not None:
+            yield frame
+        return
+    for result in steps[0].process(frame):
+        yield from run_steps(steps[1:], result)
+    if frame is None:
+        yield from run_steps(steps[1:], None)

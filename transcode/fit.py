@@ -219,7 +219,11 @@ class FitStep:
 
 
 def even_size(
-    codec: Codec, options: VideoOptions, frame: VideoFrame, pix_fmt: str, notices: Notices
+    codec: Codec,
+    options: VideoOptions,
+    frame: VideoFrame | FrameInfo,
+    pix_fmt: str,
+    notices: Notices,
 ) -> tuple[int, int]:
     """Return the size to encode, even where chroma is subsampled and the encoder needs it.
 

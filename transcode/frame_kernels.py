@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from bridges.backends.ffmpeg import FFmpegContext
+from bridges.backends.ffmpeg import FFmpegContext, frame_place
 from bridges.backends.ffmpeg_hardware import hardware_of
 from bridges.closable import Closable
 from bridges.errors import FormatError
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
 
+    from bridges.backends.cuda import CUDAContext
     from bridges.context import Context
     from bridges.frame import MediaFrame
     from bridges.kernels import Kernel, Runtime
+    from bridges.kernels.cuda import CUDARuntime
     from bridges.media import TensorsInfo
+    from transcode.cuda_repeat import CUDARepeat
     from transcode.hardware import Hardware
+    from transcode.picture import Samples
 
 __all__ = ["FrameKernels"]
 
@@ -66,6 +70,10 @@ class FrameKernels(Closable):
         self._previous: tuple[int, dict[int, Frame]] = (-1, {})
         """A frame's number, and what kernels made of it that read it again, by their places."""
         self._waits = True
+        self._repeat: CUDARepeat | None = None
+        self._repeated: tuple[int, ...] = ()
+        """The form that it is for, as `frame_place` tells it."""
+        self._on_cuda = hardware is not None and hardware.kind == "cuda"
         self._forms: dict[tuple[Any, ...], FrameInfo | TensorsInfo] = {}
         self.description = ""
         if calls or (device not in ("auto", "cpu") and hardware is None):
@@ -83,8 +91,19 @@ class FrameKernels(Closable):
         """The way of frames to the device, with what was copied; empty before the first."""
         return "" if self._mapper is None else self._mapper.explain()
 
-    def run(self, frame: VideoFrame, *, number: int, time: Fraction) -> Picture:
+    def run(self, frame: VideoFrame, *, number: int, first: int, time_base: Fraction) -> Picture:
         """Return what the kernels make of a frame; the frame itself where there are none.
+
+        Parameters
+        ----------
+        frame : av.VideoFrame
+            As the decoder gives it.
+        number : int
+            Which frame of the video.
+        first : int
+            The time stamp of the video's first frame.
+        time_base : Fraction
+            Of time stamps, in seconds.
 
         Raises
         ------
@@ -93,13 +112,45 @@ class FrameKernels(Closable):
         KernelError, DeviceError
             As `Runtime.enqueue` raises them.
         """
+        keep: object = None
+        result: MediaFrame | Samples
         with self._current:
-            result: MediaFrame = self._mapped(frame)
-            keep: object = frame
-            if self._calls:
-                assert isinstance(result, Frame)
-                result, keep = self._through(result, number)
-            return Picture(result, number=number, time=time, to_host=self._to_host, keep=keep)
+            place = frame_place(frame) if self._on_cuda else None
+            if place is not None and self._repeat is not None and place.form == self._repeated:
+                result = self._repeat.run(frame, place.addresses)
+            else:
+                seen = self._mapped(frame)
+                if place is not None:
+                    self._prepare(seen, place.form)
+                result, keep = self._through(seen, number) if self._calls else (seen, frame)
+        return Picture(
+            result,
+            number=number,
+            pts=(frame.pts or 0) - first,
+            time_base=time_base,
+            to_host=self._to_host,
+            keep=keep,
+        )
+
+    def _prepare(self, seen: Frame, form: tuple[int, ...]) -> None:
+        """Have later frames of a form done with what is found out here, where that can be."""
+        self._repeat = None
+        assert self._mapper is not None
+        ffmpeg, target = self._mapper.source, self._mapper.target
+        assert isinstance(ffmpeg, FFmpegContext)
+        info: FrameInfo = timeless(seen.info)
+        for kernel, parameters in self._calls:
+            made = None if kernel.takes_previous else kernel.output(info, **parameters)
+            if not isinstance(made, FrameInfo):
+                return
+            info = made
+        if ffmpeg.hardware != "cuda":  # Decoded in software.
+            return
+        from transcode.cuda_repeat import CUDARepeat
+
+        context, runtime = cast("CUDAContext", target), cast("CUDARuntime", self._runtime)
+        self._repeated = form
+        self._repeat = CUDARepeat(runtime, self._calls, ffmpeg, seen, context)
 
     def _mapped(self, frame: VideoFrame) -> Frame:
         """Return a frame as the device sees it; as an array of the host where there is none."""
@@ -169,9 +220,10 @@ class FrameKernels(Closable):
 
     def close(self) -> None:
         """Let go of the device; pictures stay good. May be repeated."""
-        self._previous = (-1, {})
+        self._previous, self._repeat = (-1, {}), None
         if self._mapper is not None:
             self._mapper.close()
+            self._mapper.source.close()
         for context in (*self._between, *([self._target] if self._target is not None else [])):
             context.close()
         self._between, self._target = [], None

@@ -26,6 +26,7 @@ from transcode.picture import Picture
 if TYPE_CHECKING:
     import os
 
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -195,6 +196,7 @@ class _Video:
         self._fallback = software_fallback
         self._lock = threading.Lock()
         self._hardware: Hardware | None = choose_hardware(device)
+        self._decoder: VideoCodecContext | None = None
         self._index: FrameIndex | None = None
         self._closed = False
         with contextlib.ExitStack() as stack:
@@ -205,6 +207,7 @@ class _Video:
             self._container, self._stream = self._open()
             stack.callback(self._container.close)
             self._opened = stack.pop_all()
+        self._time_base = self._stream.time_base or Fraction(1)
         self._decoded = self._decode()
         self._next: int | None = 0  # None: nobody knows where the decoder stands.
         self._begun = False
@@ -224,11 +227,13 @@ class _Video:
             if not streams or streams[0].codec_context is None:
                 raise SourceError(f"{self.path}: no video stream that this FFmpeg decodes")
             stream = streams[0]
-            why = hardware.prepare(stream) if hardware is not None else ""
-            if why and not self._fallback:
-                raise SourceError(f"{self.path}: {why}; say software_fallback=True")
             if hardware is None:
                 stream.thread_type = "AUTO"
+            else:
+                self._decoder = hardware.decoder(stream, fallback=self._fallback)
+                if self._decoder is None and not self._fallback:
+                    why = f"FFmpeg decodes {stream.codec_context.name} on no {hardware.kind} device"
+                    raise SourceError(f"{self.path}: {why}; say software_fallback=True")
         except BaseException:
             container.close()
             raise
@@ -237,7 +242,7 @@ class _Video:
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""
         quietly = uncaptured_log if self._hardware is not None else contextlib.nullcontext
-        decoded = self._container.decode(self._stream)
+        decoded = self._pictures()
         while True:
             try:
                 with quietly():
@@ -247,6 +252,17 @@ class _Video:
             if frame is None:
                 return
             yield frame
+
+    def _pictures(self) -> Iterator[VideoFrame]:
+        decoder = self._decoder or self._stream.codec_context
+        if decoder is self._stream.codec_context:
+            yield from self._container.decode(self._stream)
+            return
+        decoder.flush_buffers()
+        for packet in self._container.demux(self._stream):
+            for frame in decoder.decode(packet if packet.size else None):
+                frame.time_base = self._stream.time_base
+                yield frame
 
     def _refusal(self, error: av.FFmpegError) -> str:
         words = f"{self.path}: cannot be decoded: {error_text(self.path, error)}"
@@ -292,9 +308,10 @@ class _Video:
             frame = self._frame(number)
             if frame is None:
                 return None
-            pts, first = frame.pts or 0, self._first if self._index is None else self._index.pts[0]
-            time = (pts - (first or 0)) * Fraction(frame.time_base or self._stream.time_base or 1)
-            return self.kernels.run(frame, number=number, time=time)
+            first = self._first if self._index is None else self._index.pts[0]
+            return self.kernels.run(
+                frame, number=number, first=first or 0, time_base=self._time_base
+            )
 
     def _frame(self, number: int) -> VideoFrame | None:
         position, self._next = self._next, None  # What fails on the way is sought anew.
@@ -305,6 +322,8 @@ class _Video:
             position += 1
             frame = next(self._decoded, None)
         if frame is not None:
+            if self._hardware is not None and self._decoder is not None:
+                self._hardware.trim(frame, self._decoder)
             if self._first is None and number == 0:
                 self._first = frame.pts
             self._check(frame, number)

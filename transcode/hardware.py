@@ -6,10 +6,12 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from av.codec.context import CodecContext
 from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 
-from bridges.backends.ffmpeg_hardware import software_name
+from bridges.backends.ffmpeg_hardware import set_size, software_name
 from bridges.backends.probe import open_context
 from bridges.backends.vaapi_pyav import BUILD
 from bridges.device import DeviceName
@@ -20,8 +22,6 @@ from bridges.tensor import MemoryType
 from transcode.errors import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from av.codec.codec import Codec
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bridges.backends.cuda import CUDAContext
 
 __all__ = [
+    "IN_HARDWARE",
     "KINDS",
     "POOL_FRAMES",
     "Hardware",
@@ -46,10 +47,13 @@ KINDS = ("vaapi", "cuda")
 
 _NAMES = {"vaapi": f"VA-API; {BUILD}", "cuda": "CUDA; install av from PyPI"}
 
+IN_HARDWARE = {"libdav1d": "av1"}
+"""Decoders in software that come first for their codec, and FFmpeg's own, which use devices."""
+
 _EIGHT_BITS = ("nv12",)
 _DEEP = ("nv12", "p010le")
 _SURFACES_OF = {"hevc": _DEEP, "av1": _DEEP, "vp9": _DEEP}
-"""What encoders of VA devices read, by codec; those of any other read 8 bits."""
+"""What encoders read of surfaces, by codec; those of any other codec read 8 bits."""
 
 _DECODERS_AHEAD = 4
 """Of NVDEC; with fewer, a single stream waits while its frames are fetched (456 fps and 411)."""
@@ -110,24 +114,49 @@ class Hardware:
             is_hw_owned=True,
         )
 
-    def prepare(self, stream: VideoStream) -> str:
-        """Have a stream's decoder hold back surfaces for others; return why it cannot be here.
+    def decoder(self, stream: VideoStream, *, fallback: bool) -> VideoCodecContext | None:
+        """Return what decodes a stream here; None where FFmpeg has nothing for its codec.
 
-        Returns
-        -------
-        str
-            Empty where FFmpeg decodes the codec on such a device.
+        It holds back surfaces for those who work with them. Packets are sent to it, rather than to
+        the stream, where it is not the stream's own.
+
+        Parameters
+        ----------
+        stream : av.VideoStream
+            Of a container that was opened with `accelerator`.
+        fallback : bool
+            As for `accelerator`.
         """
         context = stream.codec_context
         if not context.is_hwaccel:
-            return f"FFmpeg decodes {context.name} on no {self.kind} device"
+            name = IN_HARDWARE.get(context.name)
+            if name is None:
+                return None
+            with self.current:
+                accelerator = self.accelerator(fallback=fallback)
+                made = CodecContext.create(name, "r", hwaccel=accelerator)
+            assert isinstance(made, VideoCodecContext)
+            # Without a pixel format FFmpeg's decoder of AV1 finds none of the device's.
+            made.pix_fmt = context.pix_fmt
+            made.width, made.height = context.width, context.height
+            made.extradata, context = context.extradata, made
         if self.kind == "vaapi":
             context.options = {"extra_hw_frames": str(POOL_FRAMES)}
         else:
             # NVDEC's surfaces are copied into a pool that grows. Threads have the device decode
             # ahead, while somebody works with a frame.
-            stream.thread_type, stream.thread_count = "FRAME", _DECODERS_AHEAD
-        return ""
+            context.thread_type, context.thread_count = "FRAME", _DECODERS_AHEAD
+        return context
+
+    def trim(self, frame: VideoFrame, decoder: VideoCodecContext) -> None:
+        """Give a frame that was just decoded here the size of its picture.
+
+        FFmpeg gives those of NVDEC even sizes.
+        """
+        if self.kind == "cuda":
+            beyond = frame.width - decoder.width, frame.height - decoder.height
+            if beyond != (0, 0) and max(beyond) <= 1 and min(beyond) >= 0 and is_surface(frame):
+                set_size(frame, decoder.width, decoder.height)
 
     def close(self) -> None:
         """Let go of the context; may be repeated."""
@@ -135,15 +164,13 @@ class Hardware:
             self.context.close()
 
 
-def choose_hardware(device: str, kinds: Collection[str] = KINDS) -> Hardware | None:
+def choose_hardware(device: str) -> Hardware | None:
     """Return the video hardware that a device name asks for; None where it asks for none.
 
     Parameters
     ----------
     device : str
         A device's name.
-    kinds : collection of str
-        Which of `KINDS` count.
 
     Raises
     ------
@@ -151,7 +178,7 @@ def choose_hardware(device: str, kinds: Collection[str] = KINDS) -> Hardware | N
         It is not there, or PyAV was built without it; the message says what to do.
     """
     name = DeviceName.parse(device)
-    if name.kind not in kinds:
+    if name.kind not in KINDS:
         return None
     if name.kind not in hwdevices_available():
         raise DeviceNotFoundError(
@@ -191,9 +218,10 @@ def encodes_on(codec: Codec) -> str:
     return names[0] if len(names) == 1 and names[0] in KINDS else ""
 
 
-def surface_formats(codec: Codec) -> tuple[str, ...]:
-    """Return how the samples of surfaces lie that an encoder on a device takes."""
-    return _SURFACES_OF.get(codec.canonical_name, _EIGHT_BITS) if encodes_on(codec) else ()
+def surface_formats(codec: Codec, kind: str) -> tuple[str, ...]:
+    """Return how the samples of a device's surfaces lie that an encoder takes; empty for none."""
+    takes = any(entry.name == kind for entry in codec.video_formats or ())
+    return _SURFACES_OF.get(codec.canonical_name, _EIGHT_BITS) if takes else ()
 
 
 def check_encoder(codec: Codec, hardware: Hardware | None) -> None:

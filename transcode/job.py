@@ -24,6 +24,9 @@ __all__ = [
     "parse_time",
 ]
 
+_DECODING = ("cuda", "vaapi")
+"""Kinds of devices that decode video."""
+
 VerifyMode = Literal["none", "fast", "full"]
 DamageMode = Literal["fail", "keep"]
 
@@ -178,8 +181,8 @@ class Job:
         In seconds from the source's first time stamp. The first frame kept is the first at or
         after ``start``; the last is the last before ``start + duration``.
     device : str
-        Where kernels run; see `bridges.device.DeviceName`. A ``vaapi`` device decodes, scales and
-        encodes too, and its surfaces are shown to kernels where they are.
+        Where kernels run; see `bridges.device.DeviceName`. A ``cuda`` or ``vaapi`` device decodes,
+        scales and encodes too, and its frames are shown to kernels where they are.
     software_fallback : bool
         Whether software decodes what such a device cannot.
     verify : {"none", "fast", "full"}
@@ -225,10 +228,10 @@ class Job:
             raise JobError(f"damaged is one of {get_args(DamageMode)}, got {self.damaged!r}")
         if not isinstance(self.device, str):
             raise JobError(f"device takes a text such as 'opencl', got {self.device!r}")
-        if DeviceName.parse(self.device).kind != "vaapi" and self.software_fallback:
+        if DeviceName.parse(self.device).kind not in _DECODING and self.software_fallback:
             raise JobError(
                 f"software decodes anyway with device {self.device!r}; leave software_fallback "
-                "out, or name a vaapi device"
+                "out, or name a cuda or vaapi device"
             )
 
 

@@ -26,7 +26,7 @@ from bridges.formats import PIXEL_FORMATS, ColourModel, pixel_format
 from bridges.kernels import Kernel
 from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
-from transcode.hardware import is_surface, nbytes_of, pix_fmt_of, surface_formats
+from transcode.hardware import is_surface, nbytes_of, pix_fmt_of
 from transcode.notices import Notices
 from transcode.surfaces import Surfaces
 from xma_plugins.builtin.kernel_filter import INTO_LUMA
@@ -44,8 +44,9 @@ __all__ = ["Call", "KernelStep"]
 Into = Callable[[FrameInfo, Sequence[int] | None], XmaFrame]
 """What gives a frame to write a result into; see `kernel_filter`."""
 
-Call = tuple[Kernel, Mapping[str, Any]]
-"""A kernel and its parameters, as `bridges.kernels.parse_call` returns them."""
+Call = tuple[Kernel, Mapping[str, Any] | Callable[[FrameInfo], Mapping[str, Any]]]
+"""A kernel and its parameters, as `bridges.kernels.parse_call` returns them; or what finds them for
+the pictures that it is to read."""
 
 _POOL_CAPACITY = 64
 """Frames that encoders and filters may hold at once; they are made as they are needed."""
@@ -74,8 +75,8 @@ class KernelStep:
     notices : Notices
         Told of conversions and assumptions.
     surfaces : Surfaces, optional
-        What shows the device frames that are VA surfaces, and gives new ones: where the encoder
-        takes such, the last kernel writes into them.
+        What shows the device frames that are a decoder's surfaces, and gives new ones: where the
+        encoder takes such, the last kernel writes into them.
 
     Attributes
     ----------
@@ -94,10 +95,12 @@ class KernelStep:
         surfaces: Surfaces | None = None,
     ) -> None:
         self._surfaces = surfaces
+        self._into_surfaces = () if surfaces is None else surfaces.formats(codec)
         self._calls, self._device = list(calls), device
         self._codec, self._pix_fmt, self._notices = codec, pix_fmt, notices
         self._form: FrameInfo | None = None
         self._infos: list[FrameInfo] = []
+        self._values: list[Mapping[str, Any]] = []
         self._carrier: FrameInfo | None = None
         self._sessions: list[FilterSession] = []
         self._converter: GraphStep | None = None
@@ -197,8 +200,9 @@ class KernelStep:
             drop_hdr_side_data(result)
         aspect = sample_aspect_ratio(frame)
         if aspect is not None:
-            steps = zip(self._calls, self._infos[:-1], self._infos[1:], strict=False)
-            for (kernel, parameters), before, after in steps:
+            ends = zip(self._infos[:-1], self._infos[1:], strict=True)
+            steps = zip(self._calls, self._values, ends, strict=False)
+            for (kernel, _), parameters, (before, after) in steps:
                 aspect = kernel.aspect(before, after, aspect, parameters)
             set_sample_aspect_ratio(result, aspect)
         return result
@@ -206,7 +210,7 @@ class KernelStep:
     def _open(self, info: FrameInfo) -> None:
         """Have sessions for frames of a form; those that see no change go on."""
         old = list(zip(self._infos, self._infos[1:], self._sessions, strict=False))
-        self._form, self._infos, self._sessions = info, [info], []
+        self._form, self._infos, self._values, self._sessions = info, [info], [], []
         try:
             self._extend(old)
         finally:
@@ -215,8 +219,9 @@ class KernelStep:
     def _extend(self, old: list[tuple[FrameInfo, FrameInfo, FilterSession]]) -> None:
         """Have a session for each kernel, of those there were where that sees no change."""
         is_luma = False
-        for place, (kernel, parameters) in enumerate(self._calls):
+        for place, (kernel, given) in enumerate(self._calls):
             before = self._infos[-1]
+            parameters = given(before) if callable(given) else given
             if place and before.format.name not in kernel.formats_read:
                 self._hand_over(place)
                 break
@@ -224,6 +229,7 @@ class KernelStep:
             made = self._made_of(kernel, parameters, before, is_last=is_last)
             is_luma = is_luma or kernel.kind in INTO_LUMA
             self._infos.append(made)
+            self._values.append(parameters)
             if place < len(old) and old[place][:2] == (before, made):
                 self._sessions.append(old[place][2])
                 continue
@@ -236,11 +242,14 @@ class KernelStep:
         """Return in what the encoder takes a gray picture that was luma before its last kernel."""
         if made.format.model is not ColourModel.GRAY:
             return None
-        known = pixel_format(gray_carrier(self._codec, made.format, self._pix_fmt))
+        known = pixel_format(self._gray_carrier(made))
         ours, theirs = made.format, known
         if known is ours or (ours.dtype, ours.shift) != (theirs.dtype, theirs.shift):
             return None
         return replace(made, format=known)
+
+    def _gray_carrier(self, made: FrameInfo) -> str:
+        return gray_carrier(self._codec, made.format, self._pix_fmt, self._into_surfaces)
 
     def _hand_over(self, place: int) -> None:
         """Leave kernels that do not read what the one before makes to a step of their own.
@@ -264,8 +273,7 @@ class KernelStep:
         # What reads its last result would read a surface that an encoder has.
         if self._surfaces is None or kernel.takes_previous:
             return None
-        fits = made.format.name in surface_formats(self._codec)
-        return self._surfaces.write if fits else None
+        return self._surfaces.write if made.format.name in self._into_surfaces else None
 
     def _session(
         self,
@@ -302,8 +310,7 @@ class KernelStep:
             raise FormatError(f"{kernel.name} makes numbers, not pictures; run it from Python")
         is_gray = result.format.model is ColourModel.GRAY
         if is_last and is_gray and kernel.kind in INTO_LUMA:
-            name = gray_carrier(self._codec, result.format, self._pix_fmt)
-            result = replace(result, format=pixel_format(name))
+            result = replace(result, format=pixel_format(self._gray_carrier(result)))
         if (result.width + 128) * (result.height + 128) >= _PIXELS_OF_FFMPEG:
             raise FormatError(
                 f"{kernel.name} makes {result.width}x{result.height}, which is more than "
@@ -331,7 +338,12 @@ class KernelStep:
 
         `Surfaces` counts those that it copies.
         """
-        return self._device.transfers.nbytes + self._fetched
+        return self._device.transfers.nbytes + self.fetched
+
+    @property
+    def fetched(self) -> int:
+        """Bytes of surfaces that were fetched to be converted, so far."""
+        return self._fetched + (self._rest.fetched if self._rest else 0)
 
     @property
     def bytes_between(self) -> int:
@@ -351,13 +363,14 @@ class KernelStep:
         if self._surfaces is not None and self._surfaces.route:
             ends = self._surfaces.route.split(" > ")
         there = [] if kind.value == ends[-1] else [kind.value]
-        back = ends[::-1] if surface_formats(self._codec) else ["CPU", "FFmpeg"]
-        return " > ".join([*ends, *there, *(back if there else back[1:])])
+        there = [*ends, *there]
+        back = ends[::-1] if self._into_surfaces else ["CPU", "FFmpeg"]
+        return " > ".join([*there, *back[back[0] == there[-1] :]])
 
     @property
     def is_zero_copy(self) -> bool:
-        """Whether the device works in host memory, so that nothing is carried."""
-        return self._device.driver.shares_host_memory
+        """Whether nothing is carried: the device works in host memory, or frames stay on it."""
+        return self._device.driver.shares_host_memory or bool(self._into_surfaces)
 
     def cancel(self) -> None:
         """Wake a thread that waits for frames to come back; see `Step.cancel`."""

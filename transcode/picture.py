@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from av.codec.context import CodecContext
@@ -11,18 +11,27 @@ from av.codec.context import CodecContext
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.closable import Closable
-from bridges.errors import FormatError
-from bridges.frame import Frame, FrameInfo
+from bridges.errors import ClosedError, FormatError
+from bridges.frame import Frame, FrameInfo, MediaFrame
 from bridges.mapper import MemoryMapper, create_mapper
 from bridges.tensor import AccessMode, MemoryType
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from bridges.frame import MediaFrame
     from bridges.tensor import Tensor
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "Samples"]
+
+
+class Samples(Protocol):
+    """Samples of a picture before anybody has asked for them."""
+
+    def frame(self) -> MediaFrame:
+        """Return them as a frame, which the caller owns; called once."""
+
+    def array(self) -> npt.NDArray[Any] | None:
+        """Return the one plane there is on the host; None where the frame is to be asked."""
 
 
 class Picture(Closable):
@@ -35,12 +44,14 @@ class Picture(Closable):
 
     Parameters
     ----------
-    frame : Frame or TensorFrame
-        The samples; or the numbers that a kernel makes. The picture owns it.
+    samples : Frame, TensorFrame or Samples
+        The samples; or the numbers that a kernel makes. The picture owns them.
     number : int
         Which frame of the video.
-    time : Fraction
-        When it is shown, in seconds after the first frame.
+    pts : int
+        When it is shown, after the video's first frame, in units of ``time_base``.
+    time_base : Fraction
+        Seconds.
     to_host : MemoryMapper or None
         The way of its memory to the host; None where it lies there.
     keep : object
@@ -48,23 +59,50 @@ class Picture(Closable):
 
     Attributes
     ----------
-    frame, number, time
+    number : int
         As above.
     """
 
     def __init__(
         self,
-        frame: MediaFrame,
+        samples: MediaFrame | Samples,
         *,
         number: int,
-        time: Fraction,
+        pts: int,
+        time_base: Fraction,
         to_host: MemoryMapper | None = None,
         keep: object = None,
     ) -> None:
-        self.frame, self.number, self.time = frame, number, time
+        self.number = number
+        self._samples: MediaFrame | Samples | None = samples
+        self._frame = samples if isinstance(samples, MediaFrame) else None
+        self._array: npt.NDArray[Any] | None = None
+        self._shown = pts, time_base
         self._to_host = to_host
         self._keep: object | None = keep
         self._on_host: MediaFrame | None = None
+
+    @property
+    def frame(self) -> MediaFrame:
+        """The samples as a frame of `bridges`, which is the picture's.
+
+        Raises
+        ------
+        ClosedError
+            The picture was closed, and nobody had asked before.
+        """
+        if self._frame is None:
+            samples = self._samples
+            if samples is None:
+                raise ClosedError("this picture was closed; take it again")
+            self._frame = samples if isinstance(samples, MediaFrame) else samples.frame()
+        return self._frame
+
+    @property
+    def time(self) -> Fraction:
+        """When it is shown, in seconds after the video's first frame."""
+        pts, time_base = self._shown
+        return pts * time_base
 
     @property
     def info(self) -> Any:
@@ -104,6 +142,12 @@ class Picture(Closable):
         return self.planes[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        samples = self._samples
+        if samples is not None and not isinstance(samples, MediaFrame) and copy is not False:
+            if self._array is None:
+                self._array = samples.array()
+            if self._array is not None:
+                return np.array(self._array, dtype=dtype, copy=copy)
         context = self._plane.context
         if copy is False and context is not None and not context.shares_host_memory:
             raise ValueError(f"{self.memory_type.value} memory reaches the host as a copy only")
@@ -135,7 +179,7 @@ class Picture(Closable):
         return told
 
     def __repr__(self) -> str:
-        if self.frame.closed:
+        if self._samples is None or (self._frame is not None and self._frame.closed):
             return f"<Picture {self.number}, closed>"
         info = self.info
         what = f"{info.format.name} {info.width}x{info.height}" if self._is_picture else str(info)
@@ -164,5 +208,6 @@ class Picture(Closable):
         on_host, self._on_host = self._on_host, None
         if on_host is not None:
             on_host.close()
-        self.frame.close()
-        self._keep = None
+        self._samples = self._array = self._keep = None
+        if self._frame is not None:
+            self._frame.close()

@@ -13,11 +13,12 @@ from av.video.frame import VideoFrame
 
 from transcode.channel import Channel, Stop, Stopped
 from transcode.errors import SourceError
+from transcode.filters import run_steps
 from transcode.sink import Sink
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from fractions import Fraction
 
     from av.packet import Packet
@@ -284,18 +285,6 @@ def _yield_to_other_threads() -> None:
         thread = threading.get_native_id()
         now = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, min(now + _DECODER_NICENESS, 19))
-
-
-def run_steps(steps: Sequence[Step], frame: VideoFrame | None) -> Iterator[VideoFrame]:
-    """Pass a frame through every step, or flush them in order at None."""
-    if not steps:
-        if frame is not None:
-            yield frame
-        return
-    for result in steps[0].process(frame):
-        yield from run_steps(steps[1:], result)
-    if frame is None:
-        yield from run_steps(steps[1:], None)
 
 
 def _rate(first: VideoFrame, job: Job, source: Source) -> Fraction | None:

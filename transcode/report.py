@@ -80,6 +80,9 @@ class Report:
         What was checked before the file was published.
     notices : tuple of str
         Everything that was dropped, converted, assumed or rounded.
+    device_bytes : int
+        Memory of a CUDA device that the run took at most: the frames of its decoder, and buffers.
+        What the driver takes for itself is not told. 0 for other devices.
     """
 
     source: StreamSummary
@@ -98,6 +101,7 @@ class Report:
     stage_seconds: dict[str, float]
     verified: VerifyMode
     notices: tuple[str, ...]
+    device_bytes: int = 0
 
     @property
     def bytes_copied_per_frame(self) -> float:

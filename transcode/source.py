@@ -30,6 +30,7 @@ from xma_plugins.status import Status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
     from transcode.hardware import Hardware
@@ -100,6 +101,7 @@ class Source:
         self._hardware, self._fallback = hardware, software_fallback
         self._keeps_damaged = keep_damaged
         self._notices = notices
+        self._decoder: VideoCodecContext | None = None
         self.damage = Damage(path, keep=keep_damaged, notices=notices)
         self.container = open_input(path, hardware=hardware, software_fallback=software_fallback)
         try:
@@ -141,10 +143,12 @@ class Source:
 
     def _prepare(self, hardware: Hardware) -> None:
         """Refuse a codec that FFmpeg decodes on no such device, unless software may."""
-        why = hardware.prepare(self.video)
-        if why and not self._fallback:
-            raise SourceError(f"{self.path}: {why}; say --software-fallback")
-        if why:
+        self._decoder = hardware.decoder(self.video, fallback=self._fallback)
+        if self._decoder is None:
+            name = self.video.codec_context.name
+            why = f"FFmpeg decodes {name} on no {hardware.kind} device"
+            if not self._fallback:
+                raise SourceError(f"{self.path}: {why}; say --software-fallback")
             self._notices.add(f"decoded in software: {why}")
             self._hardware = None  # It has no part in what follows.
 
@@ -375,7 +379,10 @@ class Source:
         if self._session is not None:
             self._session.close()
         self._session = DecoderSession(
-            DecoderProperties(plugin="libav_decoder", params={"stream": self.video})
+            DecoderProperties(
+                plugin="libav_decoder",
+                params={"stream": self.video, "context": self._decoder},
+            )
         )
 
     def _is_past(self, packet: Packet[Stream], seconds: int) -> bool:
@@ -438,8 +445,11 @@ class Source:
 
     def _check_picture(self, frame: VideoFrame) -> None:
         """Find a picture that the decoder mended; before the first key frame that is no damage."""
-        if self._hardware is not None and not is_surface(frame):
-            self._notices.add(f"decoded in software: {self._hardware.name} cannot")
+        if self._hardware is not None:
+            if not is_surface(frame):
+                self._notices.add(f"decoded in software: {self._hardware.name} cannot")
+            elif self._decoder is not None:
+                self._hardware.trim(frame, self._decoder)
         self._past_key_frame = self._past_key_frame or bool(frame.key_frame)
         if self._past_key_frame and is_damaged(frame):
             time = "" if frame.pts is None else f" at {float(frame.pts * self.time_base):.3f} s"
@@ -447,7 +457,10 @@ class Source:
 
     def _report(self, clock: FrameClock) -> None:
         if self.frames_decoded == 0:
-            raise SourceError(f"{self.path}: no frame could be decoded")
+            words = f"{self.path}: no frame could be decoded"
+            if self._hardware is not None and not self._fallback:
+                words += f"; or {self._hardware.name} cannot, then say --software-fallback"
+            raise SourceError(words)
         if clock.missing:
             self._notices.add(f"{clock.missing} frames had no time; it was made from the rate")
         if clock.repaired:

@@ -11,21 +11,18 @@ from av.codec.codec import Codec
 from av.video.frame import VideoFrame
 
 from transcode.colour import choose_pix_fmt
-from transcode.filters import GraphStep
+from transcode.filters import GraphStep, Step, run_steps
 from transcode.fit import FitStep, even_size
-from transcode.hardware import POOL_FRAMES, encodes_on, is_surface, pix_fmt_of
+from transcode.hardware import encodes_on, is_surface, pix_fmt_of
 from transcode.job import VideoOptions
 from transcode.notices import Notices
-from transcode.surfaces import Surfaces
+from transcode.surfaces import Form, Surfaces
 
 __all__ = ["SurfaceFitStep"]
 
-Form = tuple[int, int, str]
-"""Width, height and pixel format in memory."""
-
 
 class SurfaceFitStep:
-    """Fits frames that may be VA surfaces to an encoder that may take such.
+    """Fits frames that may be surfaces to an encoder that may take such.
 
     Parameters
     ----------
@@ -54,13 +51,20 @@ class SurfaceFitStep:
         self._surfaces, self._notices = surfaces, notices
         self._to_device = bool(encodes_on(codec))
         self._on_host = FitStep(codec, options, rate=rate, notices=notices)
-        self._on_device: GraphStep | None = None
+        self._on_device: list[Step] = []
         self._target: Form | None = None
 
     @property
     def bytes_copied(self) -> int:
-        """Bytes that were fetched from surfaces, so far; `Surfaces` counts the others."""
-        return self._on_device.fetched if self._on_device is not None else 0
+        """Bytes fetched by filters, so far; `Surfaces` and the kernels' device count the others."""
+        graphs = (step for step in self._on_device if isinstance(step, GraphStep))
+        return sum(graph.fetched for graph in graphs)
+
+    @property
+    def route(self) -> str:
+        """The way that surfaces take from the decoder to the encoder, without kernels between."""
+        way = [] if self._to_device else self._surfaces.route.split(" > ")[1:]
+        return " > ".join(["FFmpeg", *way, *(["CPU"] if way else []), "FFmpeg"])
 
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Fit a frame, or flush at None."""
@@ -80,15 +84,11 @@ class SurfaceFitStep:
                 return
             if self._target is None:
                 self._plan(frame)
-            elif self._on_device is None and _form(frame) != self._target:
+            elif not self._on_device and _form(frame) != self._target:
                 width, height, pix_fmt = self._target
                 self._notices.add(f"frames change their form; scaled to {width}x{height} {pix_fmt}")
-                self._on_device = self._graph([_scale(self._target)])
-        if self._on_device is None:
-            if frame is not None:
-                yield frame
-            return
-        yield from self._on_device.process(frame)
+                self._on_device = self._fitting(_form(frame))
+        yield from run_steps(self._on_device, frame)
 
     def _through_host(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         for fitted in self._on_host.process(frame):
@@ -96,44 +96,45 @@ class SurfaceFitStep:
 
     def _plan(self, frame: VideoFrame) -> None:
         """Decide on the first surface what every one becomes."""
-        options, source = self._options, pix_fmt_of(frame)
+        options, form = self._options, _form(frame)
+        source = form[2]
         pix_fmt = choose_pix_fmt(self._codec, source, options.pix_fmt)
         size = even_size(self._codec, options, frame, pix_fmt, self._notices)
-        form = _form(frame)
+        crops = options.size is None and size != form[:2]
+        stays = self._surfaces.stays(self._codec, form, (*size, pix_fmt), crops=crops)
+        self._to_device = self._to_device or stays
         # What an encoder in software takes is made of what was fetched, but for the size.
-        self._target = target = (*size, pix_fmt if self._to_device else source)
+        self._target = target = (*size, pix_fmt if stays else source)
         if target[2] != source and options.pix_fmt is None:
             self._notices.add(f"pixel format {source} > {pix_fmt}, which {self._codec.name} takes")
-        chain = []
-        if self._to_device and options.fps is not None:
-            chain.append(f"fps={options.fps}")
-        if options.size is None and size != form[:2]:
-            chain.append(f"crop={size[0]}:{size[1]}:0:0")
-        if target != form or chain:
-            chain.append(_scale(target))
-        if not self._to_device:
-            chain += ["hwdownload", f"format={source}"]
-        if chain:
-            self._on_device = self._graph(chain)
+        self._on_device = self._fitting(
+            form, crops=crops, fps=options.fps if stays else None, fetches=not stays
+        )
 
-    def _graph(self, chain: list[str]) -> GraphStep:
-        return GraphStep(",".join(chain), rate=self._rate, notices=self._notices)
+    def _fitting(
+        self,
+        source: Form,
+        *,
+        crops: bool = False,
+        fps: Fraction | None = None,
+        fetches: bool = False,
+    ) -> list[Step]:
+        assert self._target is not None
+        return self._surfaces.fitting(
+            source, self._target, crops=crops, rate=self._rate, fps=fps, fetches=fetches
+        )
 
     def cancel(self) -> None:
-        """Do nothing: it waits for nobody."""
+        """Wake a thread that waits for the device; see `Step.cancel`."""
+        for step in self._on_device:
+            step.cancel()
 
     def close(self) -> None:
         """Free the filters; may be repeated."""
         self._on_host.close()
-        if self._on_device is not None:
-            self._on_device.close()
+        for step in self._on_device:
+            step.close()
 
 
 def _form(frame: VideoFrame) -> Form:
     return frame.width, frame.height, pix_fmt_of(frame)
-
-
-def _scale(target: Form) -> str:
-    width, height, pix_fmt = target
-    name = pix_fmt.removesuffix("le")
-    return f"scale_vaapi=w={width}:h={height}:format={name}:extra_hw_frames={POOL_FRAMES}"

@@ -1,90 +1,77 @@
-"""VA surfaces as pictures of the device that runs kernels: over the same memory where it can be."""
+"""Pictures in a video device's memory, as the device that runs kernels sees them and writes them.
+
+Each kind of device has a module of its own: `transcode.va_surfaces`, `transcode.cuda_surfaces`.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-import numpy as np
 from av.video.frame import VideoFrame
 
-from bridges.backends.cpu import CPUContext
-from bridges.backends.ffmpeg import FFmpegContext, frame_info
-from bridges.backends.ffmpeg_hardware import device_reference
-from bridges.backends.ffmpeg_properties import copy_properties, set_info
-from bridges.backends.vaapi_ffmpeg import (
-    SurfacePool,
-    open_device,
-    surface_number,
-)
+from bridges.backends.ffmpeg import frame_info
+from bridges.backends.ffmpeg_properties import copy_properties
 from bridges.closable import Closable
 from bridges.edges.countdown import Countdown
-from bridges.mapper import MemoryMapper, create_mapper
-from bridges.native.drm import MODIFIER_INVALID, MODIFIER_LINEAR, modifier_name
-from bridges.tensor import AccessMode, MemoryType
-from bridges.way import contexts_between, surface_modifier
-from xma_plugins.frame_pool import constant_plane
-from xma_plugins.frames import BufferRef, XmaFrame, timeless
+from bridges.tensor import AccessMode
+from xma_plugins.frames import BufferRef, XmaFrame
 from xma_plugins.side_data import SideDataType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from fractions import Fraction
 
-    from bridges.context import Context
+    from av.codec.codec import Codec
+
     from bridges.frame import Frame, FrameInfo
+    from transcode.filters import Step
+    from transcode.kernel_step import Call
     from transcode.notices import Notices
     from xma_plugins.buffers import BufferObject
     from xma_plugins.device import Device
 
-__all__ = ["Surfaces"]
+__all__ = ["Form", "Surfaces"]
 
-_HOST = CPUContext()
-_KEPT_MAPPINGS = 256
-"""Of planes; more than a decoder and an encoder have surfaces between them."""
+Form = tuple[int, int, str]
+"""Width, height and pixel format in memory."""
 
 
 class Surfaces(Closable):
-    """The surfaces of one VA device, as the host or a device that runs kernels sees them.
+    """The surfaces of one video device.
 
     One thread uses them; any other may ask what was copied, and by which route.
 
     Parameters
     ----------
-    node : str
-        The VA device, such as ``"/dev/dri/renderD128"``; it is opened only where no frame brings
-        its own.
-    device : Device, optional
-        What is to read and write surfaces; without one, pictures can be uploaded alone.
+    device : Device or None
+        What is to read and write surfaces.
     notices : Notices
-        Told of surfaces that can be seen as copies only.
+        Told of what cannot be done in place.
     """
 
-    def __init__(self, node: str, device: Device | None = None, *, notices: Notices) -> None:
-        self._node, self._device, self._notices = node, device, notices
-        self._ffmpeg: FFmpegContext | None = None
-        self._mappers: dict[MemoryType, MemoryMapper] = {}
-        self._derived: list[Context] = []
-        self._pools: dict[FrameInfo, SurfacePool] = {}
-        self._constant: set[tuple[FrameInfo, int]] = set()
-        self._copied = 0
+    def __init__(self, device: Device | None, notices: Notices) -> None:
+        self._device, self._notices = device, notices
 
     @property
+    @abstractmethod
     def bytes_copied(self) -> int:
-        """Bytes that were copied from surfaces and into them, so far."""
-        mappers = tuple(self._mappers.values())  # The thread that maps may add one meanwhile.
-        return self._copied + sum(each.audit.bytes_copied for each in mappers)
+        """Bytes copied from surfaces and into them so far, but for the device's own transfers."""
 
     @property
+    @abstractmethod
     def route(self) -> str:
         """The way from a surface to the device that reads and writes it; empty before the first."""
-        mapper = self._mappers.get(self._target.memory_type)
-        return "" if mapper is None else mapper.explain().partition("   ")[0]
 
     @property
-    def _target(self) -> Context:
-        """Whose memory the device works in: the host's or its own."""
-        assert self._device is not None  # Who reads and writes has given it.
-        driver = self._device.driver
-        return _HOST if driver.shares_host_memory else driver.context
+    @abstractmethod
+    def device_bytes(self) -> int:
+        """Bytes of the device's memory that were taken at most; 0 where nobody counts them."""
+
+    @property
+    def resizing(self) -> Call | None:
+        """The kernel that gives results of others the size asked for; None where `fitting` does."""
+        return None
 
     def read(self, frame: VideoFrame) -> XmaFrame:
         """Return a surface as a picture of the device; closing it gives the surface back.
@@ -95,99 +82,25 @@ class Surfaces(Closable):
             The surface cannot be mapped.
         NoRouteError
             No edges lead from surfaces to the device.
+        FormatError
+            Its format is not in `bridges.formats`.
         """
-        self._reference(frame)
         # The surface goes back to the decoder once it was read, and its tags go on.
         tags = VideoFrame()
         copy_properties(frame, tags)
-        picture = self._picture(frame, AccessMode.READ)
+        picture = self._picture(frame, self._mapped(frame, AccessMode.READ))
         picture.put_side_data(SideDataType.LIBAV_FRAME, tags)
         return picture
 
-    def write(self, info: FrameInfo, written: Sequence[int] | None = None) -> XmaFrame:
-        """Return a new surface as a picture of the device, to be written.
+    @abstractmethod
+    def _mapped(self, frame: VideoFrame, access: AccessMode) -> Frame:
+        """Return a surface in the memory that the device works in."""
 
-        Its ``owner`` is the surface, as a frame of PyAV, which shows what was written once the
-        picture is closed.
-
-        Parameters
-        ----------
-        info : FrameInfo
-            Its form.
-        written : sequence of int, optional
-            The planes that will be written, where those are not all. The others say nothing:
-            chroma of no colour.
-        """
-        frame = self._new(info)
-        access = AccessMode.WRITE
-        if written is not None:
-            self._fill(frame, timeless(info), written)
-            if _copies(self._mapper(frame, self._target)):
-                # What is written back is the whole picture.
-                access = AccessMode.READ_WRITE
-        picture = self._picture(frame, access)
-        picture.owner = frame
-        return picture
-
-    def upload(self, picture: VideoFrame) -> VideoFrame:
-        """Return a picture in host memory as a surface, which is a copy."""
-        info = frame_info(picture)
-        frame = self._new(info)
-        source = FFmpegContext().wrap(picture)
-        with self._map(frame, AccessMode.WRITE, _HOST) as target:
-            for mine, theirs in zip(target.tensors, source.tensors, strict=True):
-                np.copyto(mine.handle("array"), np.asarray(theirs))
-                self._copied += mine.info.nbytes
-        copy_properties(picture, frame)
-        set_info(frame, info)
-        return frame
-
-    def _new(self, info: FrameInfo) -> VideoFrame:
-        form = timeless(info)
-        if form not in self._pools:
-            self._pools[form] = SurfacePool(self._reference(None), form)
-        return self._pools[form].frame()
-
-    def _reference(self, frame: VideoFrame | None) -> int:
-        """Return FFmpeg's device: that of the first frame, or one that is opened."""
-        if self._ffmpeg is None:
-            if frame is None:
-                with open_device(self._node) as opened:
-                    self._ffmpeg = FFmpegContext("vaapi", device=opened)
-            else:
-                self._ffmpeg = FFmpegContext("vaapi", device=device_reference(frame))
-        reference: int = self._ffmpeg.handle("ffmpeg.device_context")
-        return reference
-
-    def _map(self, frame: VideoFrame, access: AccessMode, target: Context) -> Frame:
-        assert self._ffmpeg is not None
-        return self._mapper(frame, target).map(self._ffmpeg.wrap(frame), access)
-
-    def _mapper(self, frame: VideoFrame, target: Context) -> MemoryMapper:
-        """Return what maps surfaces; the first frame tells whether they can be seen in place."""
-        assert self._ffmpeg is not None
-        mapper = self._mappers.get(target.memory_type)
-        if mapper is None:
-            between = contexts_between(self._ffmpeg, target)
-            self._derived += between
-            modifier = surface_modifier(self._ffmpeg.wrap(frame), between[0])
-            if modifier != MODIFIER_LINEAR:
-                between = between[:1]
-                how = "are not known to" if modifier == MODIFIER_INVALID else "do not"
-                self._notices.add(
-                    f"surfaces of {self._node} {how} lie row after row (DRM modifier "
-                    f"{modifier_name(modifier)}): they are read and written as copies"
-                )
-            contexts = [self._ffmpeg, *between, target]
-            mapper = create_mapper(contexts, cache=_KEPT_MAPPINGS)
-            self._mappers[target.memory_type] = mapper
-        return mapper
-
-    def _picture(self, frame: VideoFrame, access: AccessMode) -> XmaFrame:
+    def _picture(self, frame: VideoFrame, mapped: Frame) -> XmaFrame:
+        """Return a mapped surface as a picture of the device, which owns the mapping."""
         device = self._device
-        assert device is not None
+        assert device is not None  # Who reads and writes has given it.
         in_place = device.driver.shares_host_memory
-        mapped = self._map(frame, access, self._target)
         buffers: list[BufferObject] = []
 
         def end() -> None:
@@ -212,34 +125,65 @@ class Surfaces(Closable):
             raise
         return XmaFrame(frame_info(frame), planes, pts=frame.pts, time_base=frame.time_base)
 
-    def _fill(self, frame: VideoFrame, form: FrameInfo, written: Sequence[int]) -> None:
-        """Write planes that say nothing, the first time that a surface is seen."""
-        key = form, surface_number(frame)
-        if key in self._constant:
-            return
-        with self._map(frame, AccessMode.READ_WRITE, _HOST) as target:
-            for index, tensor in enumerate(target.tensors):
-                if index not in written:
-                    plane = constant_plane(form.format, index, tensor.info)
-                    np.copyto(tensor.handle("array"), plane.handle("array"))
-        self._constant.add(key)
+    @abstractmethod
+    def write(self, info: FrameInfo, written: Sequence[int] | None = None) -> XmaFrame:
+        """Return a new surface as a picture of the device, to be written.
 
-    def close(self) -> None:
-        """Let go of the device, its pools and mappings; may be repeated."""
-        self._copied = self.bytes_copied
-        for mapper in self._mappers.values():
-            mapper.close()
-        for pool in self._pools.values():
-            pool.close()
-        for context in self._derived:
-            context.close()
-        self._mappers.clear()
-        self._pools.clear()
-        self._derived.clear()
-        if self._ffmpeg is not None:
-            self._ffmpeg.close()
-            self._ffmpeg = None
+        Its ``owner`` is the surface, as a frame of PyAV, which shows what was written once the
+        picture is closed.
 
+        Parameters
+        ----------
+        info : FrameInfo
+            Its form.
+        written : sequence of int, optional
+            The planes that will be written, where those are not all. The others say nothing:
+            chroma of no colour.
+        """
 
-def _copies(mapper: MemoryMapper) -> bool:
-    return any(hop.edge.copies for hop in mapper.audit.hops)
+    @abstractmethod
+    def upload(self, picture: VideoFrame) -> VideoFrame:
+        """Return a picture in host memory as a surface, which is a copy."""
+
+    @abstractmethod
+    def formats(self, codec: Codec) -> tuple[str, ...]:
+        """Return how surfaces lie that an encoder takes; empty where it takes none of these."""
+
+    @abstractmethod
+    def stays(self, codec: Codec, source: Form, target: Form, *, crops: bool) -> bool:
+        """Whether a surface reaches an encoder without passing the host's memory.
+
+        Parameters
+        ----------
+        codec : av.Codec
+            The encoder.
+        source, target : Form
+            What a surface is, and what the encoder is to get.
+        crops : bool
+            Whether a smaller target is a part of the picture.
+        """
+
+    @abstractmethod
+    def fitting(
+        self,
+        source: Form,
+        target: Form,
+        *,
+        crops: bool,
+        rate: Fraction | None,
+        fps: Fraction | None,
+        fetches: bool,
+    ) -> list[Step]:
+        """Return the steps that make of surfaces what the encoder is to get.
+
+        Parameters
+        ----------
+        source, target : Form
+            What comes and what goes.
+        crops : bool
+            Whether a smaller target is a part of the picture.
+        rate, fps : Fraction or None
+            The frame rate of the input, and the one to make, where it is to change.
+        fetches : bool
+            Whether they leave in the host's memory.
+        """

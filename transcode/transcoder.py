@@ -127,7 +127,8 @@ class _Run:
         self._hardware: Hardware | None = None
         self._vf: GraphStep | None = None
         self._fit: SurfaceFitStep | None = None
-        self._surfaces: list[Surfaces] = []
+        self._surfaces: Surfaces | None = None
+        self._device: Device | None = None
 
     def run(self) -> Report:
         # Whatever can be found wrong without reading a frame is found before anything is opened.
@@ -135,11 +136,12 @@ class _Run:
         if self._output.audio.codec not in ("copy", "none"):
             find_encoder(self._output.audio.codec, "audio")
         container_format(self._output)
-        # Frames on a CUDA device are decoded by software, so far, and carried there.
-        self._hardware = choose_hardware(self._job.device, ("vaapi",))
-        check_encoder(codec, self._hardware)
-        calls = self._kernel_calls()
         with contextlib.ExitStack() as stack:
+            hardware = self._hardware = choose_hardware(self._job.device)
+            if hardware is not None:
+                stack.callback(self._close_when_idle, hardware)
+            check_encoder(codec, hardware)
+            calls = self._kernel_calls()
             source = self._open_source()
             stack.callback(self._close, source)
             publication = self._prepare_output(stack)
@@ -175,7 +177,8 @@ class _Run:
         from transcode.runtime import choose_runtime
 
         calls = fuse([parse_call(text) for text in self._job.filters])
-        self._runtime = choose_runtime(self._job.device)
+        context = None if self._hardware is None else self._hardware.context
+        self._runtime = choose_runtime(self._job.device, context)
         return calls
 
     def _close(self, source: Source) -> None:
@@ -218,61 +221,75 @@ class _Run:
             self._vf = GraphStep(self._job.vf, rate=source.rate, notices=self._notices)
             steps.append(self._vf)
         if calls:
-            self._kernels = self._kernel_step(stack, codec, calls)
+            self._open_device(stack)
+        if self._hardware is not None:
+            self._open_surfaces(stack, codec, self._hardware)
+        if calls:
+            self._kernels = self._kernel_step(codec, calls)
             steps.append(self._kernels)
-        if self._hardware is None:
+        if self._surfaces is None:
             steps.append(FitStep(codec, video, rate=source.rate, notices=self._notices))
         else:
-            self._fit = self._surface_fit(stack, codec, source)
+            self._fit = self._surface_fit(codec, source, self._surfaces)
             steps.append(self._fit)
         for step in steps:
             stack.callback(self._close_when_idle, step)
         return steps
 
-    def _surface_fit(
-        self, stack: contextlib.ExitStack, codec: Codec, source: Source
-    ) -> SurfaceFitStep:
+    def _open_device(self, stack: contextlib.ExitStack) -> Device:
+        from xma_plugins.device import Device
+        from xma_plugins.drivers import driver_of
+
+        if self._runtime is not None:
+            context = self._runtime.runtime.context
+        else:
+            assert self._hardware is not None
+            assert self._hardware.context is not None
+            context = self._hardware.context
+        self._device = Device(driver_of(context), compute_units=())
+        stack.callback(self._close_when_idle, self._device)
+        return self._device
+
+    def _open_surfaces(self, stack: contextlib.ExitStack, codec: Codec, hardware: Hardware) -> None:
+        if hardware.kind == "cuda":
+            from transcode.cuda_surfaces import CUDASurfaces
+
+            # Kernels or not, it carries what is fetched.
+            device = self._device or self._open_device(stack)
+            options = self._output.video
+            self._surfaces = CUDASurfaces(device, codec, options, notices=self._notices)
+        else:
+            from transcode.va_surfaces import VASurfaces
+
+            self._surfaces = VASurfaces(hardware.node, self._device, notices=self._notices)
+        stack.callback(self._close_when_idle, self._surfaces)
+
+    def _surface_fit(self, codec: Codec, source: Source, surfaces: Surfaces) -> SurfaceFitStep:
         from transcode.surface_fit import SurfaceFitStep
 
-        assert self._hardware is not None
         return SurfaceFitStep(
             codec,
             self._output.video,
             rate=source.rate,
-            surfaces=self._shown_surfaces(stack, None),
+            surfaces=surfaces,
             notices=self._notices,
         )
 
-    def _shown_surfaces(self, stack: contextlib.ExitStack, device: Device | None) -> Surfaces:
-        from transcode.surfaces import Surfaces
-
-        assert self._hardware is not None
-        surfaces = Surfaces(self._hardware.node, device, notices=self._notices)
-        self._surfaces.append(surfaces)
-        stack.callback(self._close_when_idle, surfaces)
-        return surfaces
-
-    def _kernel_step(
-        self, stack: contextlib.ExitStack, codec: Codec, calls: list[Any]
-    ) -> KernelStep:
+    def _kernel_step(self, codec: Codec, calls: list[Any]) -> KernelStep:
         from transcode.kernel_step import KernelStep
-        from xma_plugins.device import Device
-        from xma_plugins.drivers import driver_of
 
-        assert self._runtime is not None
-        device = Device(driver_of(self._runtime.runtime.context), compute_units=())
-        stack.callback(self._close_when_idle, device)
-        surfaces = self._shown_surfaces(stack, device) if self._hardware else None
+        assert self._device is not None
+        resizing = self._surfaces.resizing if self._surfaces is not None else None
         return KernelStep(
-            calls,
-            device,
+            calls if resizing is None else [*calls, resizing],
+            self._device,
             codec=codec,
             pix_fmt=self._output.video.pix_fmt,
             notices=self._notices,
-            surfaces=surfaces,
+            surfaces=self._surfaces,
         )
 
-    def _close_when_idle(self, opened: Step | Device | Surfaces) -> None:
+    def _close_when_idle(self, opened: Step | Device | Surfaces | Hardware) -> None:
         # A kernel that never ends is left to the end of the process.
         if self._pipeline is None or not self._pipeline.is_processing:
             opened.close()
@@ -286,7 +303,7 @@ class _Run:
                 Started(
                     source=source.summary(),
                     output=_summary(self._output, sink, None),
-                    device=self._device(),
+                    device=self._where(),
                     route=self._route(),
                     total_frames=self._total_frames(source),
                 )
@@ -329,27 +346,31 @@ class _Run:
         step = self._kernels
         return 1000 * step.seconds / step.frames if step is not None and step.frames else None
 
-    def _device(self) -> str:
+    def _where(self) -> str:
         kernels = self._runtime.description if self._runtime else ""
         if self._hardware is None:
             return kernels
+        if self._hardware.context is not None:
+            return self._hardware.description  # Kernels run there too.
         return ", kernels on ".join(filter(None, (self._hardware.description, kernels)))
 
     def _route(self) -> str:
         if self._kernels is not None:
             route, zero_copy = self._kernels.route, self._kernels.is_zero_copy
         elif self._fit is not None:
-            route, zero_copy = "FFmpeg > FFmpeg", True
+            route, zero_copy = self._fit.route, True
         else:
             return ""
         zero_copy = zero_copy and not (self._fit is not None and self._bytes_copied())
         return f"{route}   {'zero-copy' if zero_copy else 'with copies'}"
 
     def _bytes_copied(self) -> int:
-        kernels = self._kernels.bytes_copied if self._kernels else 0
-        fetched = self._fit.bytes_copied if self._fit is not None else 0
+        carried = self._device.transfers.nbytes if self._device is not None else 0
+        fetched = self._kernels.fetched if self._kernels else 0
+        fetched += self._fit.bytes_copied if self._fit is not None else 0
         fetched += self._vf.fetched if self._vf is not None else 0
-        return kernels + fetched + sum(surfaces.bytes_copied for surfaces in self._surfaces)
+        mapped = self._surfaces.bytes_copied if self._surfaces is not None else 0
+        return carried + fetched + mapped
 
     def _verify(self, publication: Publication | None, source: Source, sink: Sink) -> VerifyMode:
         if publication is None:
@@ -385,7 +406,7 @@ class _Run:
             duration_seconds=seconds + (float(1 / rate) if rate else 0.0),
             elapsed_seconds=elapsed,
             fps=sink.frames / elapsed,
-            device=self._device(),
+            device=self._where(),
             route=self._route(),
             bytes_copied=self._bytes_copied(),
             bytes_between=self._kernels.bytes_between if self._kernels else 0,
@@ -394,6 +415,7 @@ class _Run:
             stage_seconds={**pipeline.stage_seconds, "verify": self._verify_seconds},
             verified=verified,
             notices=self._notices.messages,
+            device_bytes=self._surfaces.device_bytes if self._surfaces is not None else 0,
         )
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from bridges.backends.cpu import CPUContext
@@ -79,7 +78,7 @@ def _on_host(plane: BufferRef, release: Countdown) -> BufferRef:
     block = buffer.in_host_memory()
     if block is not None:
         return BufferRef(_HOST.wrap(array_over(block, layout)), is_clone=True, on_last=release)
-    fetched = np.empty(layout.span, np.uint8)
+    fetched = buffer.device.driver.host_memory(layout.span)
     buffer.get(fetched)
     release()
     return BufferRef(_HOST.wrap(array_over(fetched, layout)))

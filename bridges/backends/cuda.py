@@ -6,6 +6,7 @@ before a mapping that was written to is closed, with ``context.stream.wait(other
 """
 
 import ctypes
+import sys
 import threading
 from typing import Any
 
@@ -16,6 +17,7 @@ from cuda.core import Device
 
 from bridges.backends.cuda_driver import (
     DEVICE_MEMORY,
+    HOST_MEMORY,
     LEGACY_STREAM,
     Current,
     absence,
@@ -36,7 +38,7 @@ from bridges.errors import ClosedError, DeviceNotFoundError, FormatError
 from bridges.native.dlpack import CUDA, capsule
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
-__all__ = ["CUDAContext", "CUDATensor", "create", "probe"]
+__all__ = ["CUDAContext", "CUDAMemory", "CUDATensor", "create", "probe"]
 
 
 class CUDATensor(Tensor):
@@ -159,26 +161,63 @@ class CUDATensor(Tensor):
         self._owner = None
 
 
-class _Memory:
+class CUDAMemory:
     """Memory of a device, from its pool: taken and given back in the order of a context's stream.
 
-    It holds what the stream is part of.
+    It goes back once nobody refers to it, and holds what the stream is part of.
+
+    Parameters
+    ----------
+    context : CUDAContext
+        The device.
+    nbytes : int
+        At least 1.
+
+    Attributes
+    ----------
+    address : int
+        Of the first byte, a multiple of 256.
+
+    Raises
+    ------
+    DeviceError
+        The device has too little memory.
     """
 
+    __slots__ = ("_context", "_nbytes", "_stream", "address")
+
     def __init__(self, context: "CUDAContext", nbytes: int) -> None:
-        self._current, self._stream = context.current, context.stream
+        self._context, self._stream, self._nbytes = context, context.stream_handle, nbytes
         address = ctypes.c_uint64()
-        with self._current:
+        with context.current:
             code = quick().cuMemAllocFromPoolAsync(
-                ctypes.byref(address), nbytes, context.pool_handle, context.stream_handle
+                ctypes.byref(address), nbytes, context.pool_handle, self._stream
             )
-        check_code(code, f"allocate {nbytes} bytes on {context.name}")
+        if code:
+            check_code(code, f"allocate {nbytes} bytes on {context.name}")
         self.address = address.value
+        context.count.add(nbytes)
 
     def __del__(self) -> None:
-        if hasattr(self, "address"):
-            with self._current:
-                quick().cuMemFreeAsync(self.address, int(self._stream.handle))
+        # At its end the process takes all with it; the stream may have gone before.
+        if hasattr(self, "address") and not sys.is_finalizing():
+            self._context.count.add(-self._nbytes)
+            with self._context.current:
+                quick().cuMemFreeAsync(self.address, self._stream)
+
+
+class _Count:
+    """Bytes that are taken at a time, and at most; several threads may count."""
+
+    def __init__(self) -> None:
+        # Reentrant: memory may go by the collector within a call.
+        self._lock = threading.RLock()
+        self.taken = self.most = 0
+
+    def add(self, nbytes: int) -> None:
+        with self._lock:
+            self.taken += nbytes
+            self.most = max(self.most, self.taken)
 
 
 class CUDAContext(Context):
@@ -197,6 +236,8 @@ class CUDAContext(Context):
         The device; of the thread that made this context.
     stream : cuda.core.Stream
         What mappings are in order with.
+    count : object
+        ``taken`` is the bytes that tensors of this context take, and ``most`` the most so far.
     current : context manager
         Makes the CUDA context the calling thread's, as launches need it.
 
@@ -220,6 +261,7 @@ class CUDAContext(Context):
         self.ordinal = ordinal
         self.name = f"CUDA device {names[ordinal]}"
         self._lock = threading.Lock()
+        self.count = _Count()
         previous = check(driver.cuCtxGetCurrent(), "tell the thread's context")
         with cuda_errors(f"open {self.name}"):
             self.device: Any = Device(ordinal)
@@ -243,9 +285,10 @@ class CUDAContext(Context):
         # One event does: a stream that waits for it waits for what it recorded at that moment.
         self._event: Any = self.stream.record()
         self._event_handle = int(self._event.handle)
+        self.cuda_handle = int(native)
         self._native = {
             "cuda_device": self.ordinal,
-            "cuda_context": int(native),
+            "cuda_context": self.cuda_handle,
             "cuda_stream": self.stream_handle,
         }
 
@@ -264,7 +307,7 @@ class CUDAContext(Context):
         """
         self._check_open()
         check_samples("CUDA memory", info)
-        memory = _Memory(self, info.span)
+        memory = CUDAMemory(self, info.span)
         return CUDATensor(memory.address, info, owner=memory, context=self)
 
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
@@ -288,7 +331,40 @@ class CUDAContext(Context):
             There is too little memory that can be locked.
         """
         self._check_open()
-        return self._pinned.take(nbytes)
+        return np.ndarray((nbytes,), np.uint8, memoryview(self._pinned.take(nbytes)))
+
+    def fetch(self, address: int, info: TensorInfo) -> npt.NDArray[Any]:
+        """Return samples of the device as an array of page-locked memory; others go on meanwhile.
+
+        The copy comes after all work on the stream so far.
+
+        Parameters
+        ----------
+        address : int
+            Of the first sample.
+        info : TensorInfo
+            Their layout; the array is dense.
+
+        Raises
+        ------
+        FormatError
+            The samples of a row are not side by side.
+        DeviceError
+            The transfer failed, or there is too little memory that can be locked.
+        """
+        rows, row, pitch = rows_of(info)
+        memory = self._pinned.take(info.nbytes)
+        array = np.ndarray(info.shape, info.dtype, memoryview(memory))
+        library, stream = quick(), self.stream_handle
+        with self.current:
+            if rows == 1:
+                code = library.cuMemcpyDtoHAsync_v2(memory.address, address, row, stream)
+            else:
+                there, here = (DEVICE_MEMORY, address, pitch), (HOST_MEMORY, memory.address, row)
+                code, *_ = driver.cuMemcpy2DAsync(copy_rows(there, here, rows, row), stream)
+            failure, *_ = driver.cuStreamSynchronize(stream)
+        check_code(int(code) or int(failure), f"copy {info.nbytes} bytes from {self.name}")
+        return array
 
     def wrap(self, array: Any) -> CUDATensor:
         """Return a tensor over an array of another library (CuPy, Numba, torch), without a copy.
@@ -369,8 +445,11 @@ class CUDAContext(Context):
         """
         with self._lock, self.current:
             event, library = self._event_handle, quick()
-            check_code(library.cuEventRecord(event, working), "record an event")
-            check_code(library.cuStreamWaitEvent(waiting, event, 0), "have a stream wait")
+            code = library.cuEventRecord(event, working) or library.cuStreamWaitEvent(
+                waiting, event, 0
+            )
+        if code:
+            check_code(code, "have a stream wait for another")
 
     def copy_of(self, tensor: CUDATensor) -> CUDATensor:
         """Return a dense copy of a tensor of this device, in the order of the stream.

@@ -87,6 +87,10 @@ _QUICK: dict[str, Prototype] = {
         ctypes.c_int,
         [ctypes.POINTER(ctypes.c_uint64), ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p],
     ),
+    "cuMemcpyDtoHAsync_v2": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p],
+    ),
     "cuMemFreeAsync": (ctypes.c_int, [ctypes.c_uint64, ctypes.c_void_p]),
     "cuStreamWaitEvent": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint]),
 }

@@ -1,33 +1,41 @@
 """Page-locked memory of the host, which GPUs copy to and from by themselves, and used again."""
 
+import ctypes
+import functools
+import sys
 import threading
-import weakref
 
-import numpy as np
-import numpy.typing as npt
 from cuda.bindings import driver
 
 from bridges.backends.cuda_driver import Current, check
-from bridges.backends.host_array import array_at
-from bridges.tensor import TensorInfo
 
-__all__ = ["PinnedPool"]
+__all__ = ["PinnedMemory", "PinnedPool"]
 
 _KEPT = 8
 """Blocks of one size that wait to be used again; locking a page costs more than copying it."""
 
-_BYTE = np.dtype(np.uint8)
+
+class PinnedMemory(ctypes.Array[ctypes.c_uint8]):
+    """Page-locked memory, as a buffer; it goes back to its pool once nobody refers to it."""
+
+    _type_ = ctypes.c_uint8
+    _length_ = 0
+    pool: "PinnedPool"
+    address: int
+
+    def __del__(self) -> None:
+        # The process takes all with it.
+        if hasattr(self, "address") and not sys.is_finalizing():
+            self.pool.give_back(self.address, len(self))
 
 
-class _Block:
-    """Page-locked memory; it goes back to the pool once nobody refers to it."""
-
-    def __init__(self, address: int) -> None:
-        self.address = address
+@functools.lru_cache(64)
+def _of_length(nbytes: int) -> type[PinnedMemory]:
+    return type("PinnedMemory", (PinnedMemory,), {"_type_": ctypes.c_uint8, "_length_": nbytes})
 
 
 class PinnedPool:
-    """Lends page-locked memory as arrays, and gets each back once nobody refers to it.
+    """Lends page-locked memory, and gets each block back once nobody refers to it.
 
     Several threads may share it.
 
@@ -44,8 +52,8 @@ class PinnedPool:
         self._free: dict[int, list[int]] = {}
         self._closed = False
 
-    def take(self, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Return memory of so many bytes, of undefined contents.
+    def take(self, nbytes: int) -> PinnedMemory:
+        """Return memory of so many bytes, of undefined contents; what is made over it holds it.
 
         Raises
         ------
@@ -59,12 +67,12 @@ class PinnedPool:
             with self._current:
                 action = f"lock {nbytes} bytes of the host's memory"
                 address = int(check(driver.cuMemHostAlloc(nbytes, 0), action))
-        block = _Block(address)
-        ending = weakref.finalize(block, self._give_back, address, nbytes)
-        ending.atexit = False  # The process takes all with it.
-        return array_at(address, TensorInfo((nbytes,), _BYTE), owner=block, writeable=True)
+        memory = _of_length(nbytes).from_address(address)
+        memory.pool, memory.address = self, address
+        return memory
 
-    def _give_back(self, address: int, nbytes: int) -> None:
+    def give_back(self, address: int, nbytes: int) -> None:
+        """Take memory back that was lent; `PinnedMemory` does it."""
         with self._lock:
             free = self._free.setdefault(nbytes, [])
             if not self._closed and len(free) < _KEPT:

@@ -5,7 +5,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy.typing as npt
@@ -28,7 +28,8 @@ from bridges.context import Context
 from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, FormatError
 from bridges.formats import PixelFormat, pixel_format
 from bridges.frame import Colour, ColourRange, Frame, FrameInfo, Matrix
-from bridges.native.libavutil import AVBufferRef, AVFrame, frame_pointer, library
+from bridges.native.libavutil import AVBufferRef, AVFrame, frame_head, frame_pointer, library
+from bridges.native.libavutil_cuda import cuda_device
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "FFmpegTensor",
     "create",
     "frame_info",
+    "frame_place",
     "new_frame",
     "probe",
 ]
@@ -54,16 +56,26 @@ class FFmpegTensor(HostArray, Tensor):
         Of the first sample; 0 where the frame is on a device.
     info, context, parent, on_close
         As for `Tensor`.
+    device_address : int
+        Of the first sample of a frame on a CUDA device; else 0.
     """
 
     memory_type = MemoryType.FFMPEG
 
     def __init__(
-        self, frame: VideoFrame, index: int, address: int, info: TensorInfo, **tensor: Any
+        self,
+        frame: VideoFrame,
+        index: int,
+        address: int,
+        info: TensorInfo,
+        *,
+        device_address: int = 0,
+        **tensor: Any,
     ) -> None:
         super().__init__(info, parent=frame, **tensor)
         self._index = index
         self._address = address
+        self.device_address = device_address
 
     def _handles(self) -> dict[str, Any]:
         handles = {"av_frame": self.parent, "plane_index": self._index}
@@ -91,6 +103,17 @@ class FFmpegTensor(HostArray, Tensor):
 
     def _release(self) -> None:
         """Nothing to do: the PyAV frame owns the samples, and ``parent`` holds it."""
+
+
+_KEPT_FORMS = 8
+
+
+class _Form(NamedTuple):
+    """What frames of one pool, size and colour have in common."""
+
+    format: PixelFormat
+    colour: Colour
+    layouts: tuple[TensorInfo, ...]
 
 
 class FFmpegContext(Context):
@@ -130,7 +153,9 @@ class FFmpegContext(Context):
         self.shares_host_memory = not hardware
         self._device = c.c_void_p()
         self._lock = threading.Lock()
-        self._frames: dict[tuple[str, int, int], c.c_void_p] = {}
+        self._frames: dict[tuple[Any, ...], c.c_void_p] = {}
+        self._forms: dict[tuple[int, ...], _Form] = {}
+        self._cuda: tuple[int, int] | None = None
         self._letting_go = weakref.finalize(self, _unreference, self._frames, self._device)
         if device:
             self._belongs_to(device)
@@ -207,6 +232,24 @@ class FFmpegContext(Context):
     def _wrap_hardware(self, frame: VideoFrame) -> Frame:
         if self._closed:
             raise ClosedError(f"the {self.name} context was closed; make another one")
+        head = frame_head(frame)
+        key = _form_key(head)
+        form = self._forms.get(key)
+        if form is None:
+            form = self._form(frame)
+            if self.hardware == "cuda" and head[-1]:
+                self._keep(key, form, head[-1])
+        info = FrameInfo(form.format, head[6], head[7], form.colour, frame.pts, frame.time_base)
+        addresses = head if self.hardware == "cuda" else (0, 0, 0)
+        return Frame(
+            info,
+            [
+                FFmpegTensor(frame, index, 0, layout, context=self, device_address=addresses[index])
+                for index, layout in enumerate(form.layouts)
+            ],
+        )
+
+    def _form(self, frame: VideoFrame) -> _Form:
         info = _info(frame, software_format(frame))
         pitches = plane_pitches(frame, len(info.format.planes))
         reference = device_reference(frame)
@@ -215,17 +258,36 @@ class FFmpegContext(Context):
                 f"this {self.hardware} frame is of another device than the first one, or than the "
                 "one that this context was made for; make an FFmpegContext for each device"
             )
-        layouts = [
+        layouts = tuple(
             plane_layout(info.format, index, info.width, info.height, pitch)
             for index, pitch in enumerate(pitches)
-        ]
-        return Frame(
-            info,
-            [
-                FFmpegTensor(frame, index, 0, layout, context=self)
-                for index, layout in enumerate(layouts)
-            ],
         )
+        return _Form(info.format, info.colour, layouts)
+
+    def _keep(self, key: tuple[int, ...], form: _Form, frames: int) -> None:
+        """Know a form again, by the address of its pool, of which a reference is taken."""
+        with self._lock:
+            if len(self._forms) >= _KEPT_FORMS:
+                self._forms.clear()
+                for known in [known for known in self._frames if known[0] == "pool"]:
+                    library().av_buffer_unref(c.byref(self._frames.pop(known)))
+            self._forms[key] = form
+            if ("pool", key[-1]) not in self._frames:
+                self._frames["pool", key[-1]] = c.c_void_p(library().av_buffer_ref(frames))
+
+    @property
+    def cuda(self) -> tuple[int, int]:
+        """The ``CUcontext`` and the ``CUstream`` of the CUDA device that frames are on.
+
+        Raises
+        ------
+        KeyError
+            No frame has told the device yet.
+        """
+        if self._cuda is None:
+            device = cuda_device(self.handle("ffmpeg.device_context"))
+            self._cuda = device.cuda_ctx or 0, device.stream or 0
+        return self._cuda
 
     def allocate(self, info: TensorInfo) -> FFmpegTensor:
         """Return one gray plane in a new AVFrame.
@@ -296,10 +358,11 @@ class FFmpegContext(Context):
     def close(self) -> None:
         """Let go of the device; may be repeated. Frames that are still open stay usable."""
         super().close()
+        self._forms.clear()
         self._letting_go()
 
 
-def _unreference(frames: dict[tuple[str, int, int], c.c_void_p], device: c.c_void_p) -> None:
+def _unreference(frames: dict[tuple[Any, ...], c.c_void_p], device: c.c_void_p) -> None:
     for reference in (*frames.values(), device):
         if reference:
             library().av_buffer_unref(c.byref(reference))
@@ -311,6 +374,33 @@ def new_frame(info: FrameInfo) -> VideoFrame:
     frame = VideoFrame(info.width, info.height, info.format.name)
     set_info(frame, info)
     return frame
+
+
+class FramePlace(NamedTuple):
+    """Where a frame lies, and of which form it is.
+
+    Attributes
+    ----------
+    addresses : tuple of int
+        Of three planes; 0 where there is none.
+    form : tuple of int
+        Equal for frames of one pool, size, layout and colour.
+    """
+
+    addresses: tuple[int, ...]
+    form: tuple[int, ...]
+
+
+def frame_place(frame: VideoFrame) -> FramePlace:
+    """Return where a frame on a device lies, as FFmpeg tells it."""
+    head = frame_head(frame)
+    return FramePlace(head[:3], _form_key(head))
+
+
+def _form_key(head: tuple[int, ...]) -> tuple[int, ...]:
+    """Return all that `frame_head` tells but addresses, with the pool itself."""
+    pool = c.c_uint64.from_address(head[-1] + AVBufferRef.data.offset).value if head[-1] else 0
+    return (*head[3:12], pool)
 
 
 def frame_info(frame: VideoFrame) -> FrameInfo:

@@ -30,8 +30,11 @@ __all__ = [
     "new_frames_context",
     "open_encoder_for",
     "plane_pitches",
+    "pool_frames",
+    "set_size",
     "software_format",
     "software_name",
+    "surface_address",
 ]
 
 HARDWARE = ("cuda", "drm_prime", "vaapi")
@@ -136,6 +139,26 @@ def device_reference(frame: VideoFrame) -> int:
     """
     native = AVFrame.from_address(frame_pointer(frame))
     return int(_frames_context(native).device_ref or 0) if native.hw_frames_ctx else 0
+
+
+def pool_frames(frame: VideoFrame) -> int:
+    """Return how many frames the pool of a frame on a device was made with; 0 for one that grows.
+
+    A decoder's own surfaces are as many.
+    """
+    native = AVFrame.from_address(frame_pointer(frame))
+    return int(_frames_context(native).initial_pool_size)
+
+
+def surface_address(frame: VideoFrame) -> int:
+    """Return the address of the first plane of a frame on a device, as FFmpeg tells it."""
+    return int(AVFrame.from_address(frame_pointer(frame)).data[0] or 0)
+
+
+def set_size(frame: VideoFrame, width: int, height: int) -> None:
+    """Have a frame on a device show only so many columns and rows of its memory."""
+    native = AVFrame.from_address(frame_pointer(frame))
+    native.width, native.height = width, height
 
 
 def new_drm_device() -> int:

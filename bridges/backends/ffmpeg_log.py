@@ -52,23 +52,23 @@ def captured_log() -> Iterator[CapturedLog]:
 
 
 class _Uncaptured:
-    """The threads that must not log into Python."""
+    """The threads that must not log into Python: a block, entered once for each frame."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside = 0
         self._is_closed = False
 
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_closed)
+            while self._is_closed:
+                self._changed.wait()
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._is_closed:
                 self._changed.notify_all()
 
     @contextlib.contextmanager
@@ -96,7 +96,7 @@ def uncaptured_log() -> contextlib.AbstractContextManager[None]:
     held; PyAV's callback then waits for the GIL, and whoever has that may be freeing a frame of
     the pool, and wait for its lock.
     """
-    return _uncaptured.entered()
+    return _uncaptured
 
 
 def show_warnings() -> None:

@@ -1,15 +1,14 @@
 """FFmpeg > CUDA: the planes of a frame that NVDEC decoded, in place on the GPU."""
 
+from typing import cast
+
 from bridges.backends.cuda import CUDAContext, CUDATensor
 from bridges.backends.cuda_driver import LEGACY_STREAM
-from bridges.backends.ffmpeg import FFmpegContext
-from bridges.backends.ffmpeg_hardware import device_reference
+from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
 from bridges.context import Context
 from bridges.edges.countdown import Countdown
 from bridges.errors import FormatError
 from bridges.frame import Frame
-from bridges.native.libavutil import AVFrame, frame_pointer
-from bridges.native.libavutil_cuda import cuda_device
 from bridges.routes import Copied, frame_edge
 from bridges.tensor import AccessMode, MemoryType
 
@@ -28,10 +27,10 @@ def _differs(source: Context, target: Context) -> str:
     if source.hardware != "cuda":
         return f"FFmpeg's frames are in {source.hardware or 'host'} memory; {_ADVICE}"
     try:
-        reference = source.handle("ffmpeg.device_context")
+        cuda_context, _ = source.cuda
     except KeyError:  # No frame has told the device yet: each one is checked.
         return ""
-    if cuda_device(reference).cuda_ctx != target.handle("cuda_context"):
+    if cuda_context != target.handle("cuda_context"):
         return f"FFmpeg uses another CUDA context than {target.name}; {_ADVICE}"
     return ""
 
@@ -48,30 +47,34 @@ def ffmpeg_to_cuda(frame: Frame, context: Context, access: AccessMode, copied: C
         A stream failed.
     """
     assert isinstance(context, CUDAContext)
-    av_frame = frame.tensors[0].handle("av_frame")
-    native = AVFrame.from_address(frame_pointer(av_frame))
-    reference = device_reference(av_frame)
-    device = cuda_device(reference) if reference else None
-    ours = context.stream_handle
-    if device is None or not native.data[0] or device.cuda_ctx != context.handle("cuda_context"):
+    source = frame.tensors[0].context
+    assert isinstance(source, FFmpegContext)
+    try:
+        cuda_context, stream = source.cuda
+    except KeyError:
+        cuda_context = stream = 0
+    planes = cast("tuple[FFmpegTensor, ...]", frame.tensors)
+    if not planes[0].device_address or cuda_context != context.cuda_handle:
+        name = planes[0].handle("av_frame").format.name
         raise FormatError(
             f"{context.name} maps frames in the primary CUDA context of that device, and this one "
-            f"({av_frame.format.name}) is not; {_ADVICE}"
+            f"({name}) is not; {_ADVICE}"
         )
-    theirs = device.stream or LEGACY_STREAM
+    ours, theirs = context.stream_handle, stream or LEGACY_STREAM
     # FFmpeg uses the surface again as soon as it has the frame back.
-    last = Countdown(len(frame.tensors), lambda: context.join(theirs, ours))
+    last = Countdown(len(planes), lambda: context.join(theirs, ours))
+    writeable, av_frame = bool(access & AccessMode.WRITE), planes[0].parent
     mapped = [
         CUDATensor(
-            native.data[index],
+            tensor.device_address,
             tensor.info,
             owner=av_frame,
-            writeable=bool(access & AccessMode.WRITE),
+            writeable=writeable,
             context=context,
             parent=tensor,
             on_close=last,
         )
-        for index, tensor in enumerate(frame.tensors)
+        for tensor in planes
     ]
     mapped[0].on_open = lambda: context.join(ours, theirs)
     return frame.over(mapped)

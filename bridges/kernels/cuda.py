@@ -5,8 +5,9 @@ import functools
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,15 @@ from bridges.backends.cuda import CUDAContext, CUDATensor
 from bridges.backends.cuda_driver import check, check_code, cuda_errors, quick
 from bridges.context import Context
 from bridges.errors import FormatError
+from bridges.frame import Frame, MediaFrame
 from bridges.kernels.compiled import CompiledRuntime
 from bridges.kernels.kernel import Kernel
-from bridges.kernels.launch import Launch
+from bridges.kernels.launch import WORD, Launch
 from bridges.kernels.nvrtc import build, compiler_version
-from bridges.kernels.plan import Step
+from bridges.kernels.plan import Plan, Step
 from bridges.tensor import Tensor
 
-__all__ = ["CUDARuntime"]
+__all__ = ["CUDARuntime", "PreparedKernel"]
 
 BLOCK = 32, 4
 """Threads of a block, along a row and across rows: a warp reads neighbours of one row."""
@@ -75,6 +77,52 @@ class _Event:
             self._free.append(self._native)
 
 
+class PreparedKernel:
+    """A kernel and frames of one layout: what is left to do is to launch it with their addresses.
+
+    `CUDARuntime.prepare` makes it; one thread at a time uses it.
+    """
+
+    def __init__(self, context: CUDAContext, name: str, plan: Plan, launches: list[Any]) -> None:
+        self._stream, self._name = context.stream_handle, name
+        self._keep = plan, launches
+        self._launch = quick().cuLaunchKernel
+        self._steps = []
+        for step, entry, memories in launches:
+            slots, pointers = _slots(step)
+            places = []
+            for (place, memory), address in zip(step.memories, memories, strict=True):
+                if isinstance(memory, int):
+                    plane = plan.planes[memory]
+                    places.append((place, plane.frame == "target", plane.index))
+                else:
+                    slots[place] = address
+            grid, block = _grid(step.launch.size, step.launch.group or BLOCK)
+            fixed = (entry, *grid, *block, 0, self._stream, pointers, None)
+            self._steps.append((fixed, slots, tuple(places)))
+
+    def launch(self, source: Sequence[int], target: Sequence[int]) -> None:
+        """Put it on the context's stream; the context has to be current.
+
+        Parameters
+        ----------
+        source, target : sequence of int
+            The address of each plane, a multiple of `bridges.kernels.launch.WORD`. What lies there
+            has to stay until the stream is past this.
+
+        Raises
+        ------
+        DeviceError
+            The device refused.
+        """
+        for fixed, slots, places in self._steps:
+            for place, is_target, index in places:
+                slots[place] = (target if is_target else source)[index]
+            code = self._launch(*fixed)
+            if code:
+                check_code(code, f"run {self._name}")
+
+
 class CUDARuntime(CompiledRuntime[Any]):
     """Compiles kernels for one device, keeps them, and runs them on the context's own stream.
 
@@ -100,6 +148,33 @@ class CUDARuntime(CompiledRuntime[Any]):
         self._lock = threading.Lock()
         self._free: deque[Any] = deque()
         self._slots = threading.local()
+
+    def prepare(
+        self,
+        kernel: Kernel,
+        source: Frame,
+        target: MediaFrame,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+    ) -> PreparedKernel:
+        """Return a kernel for frames that lie as these do; nothing is run.
+
+        Parameters, and what is raised, are those of `Runtime.run`.
+
+        Raises
+        ------
+        FormatError
+            An address is no multiple of `bridges.kernels.launch.WORD`.
+        """
+        plan, tensors = self._planner.find(kernel, source, target, None, parameters)
+        planes = [tensor.handle(self._handle) for tensor in tensors]
+        if any(address % WORD for address in planes):
+            raise FormatError(f"{kernel.name} is prepared for addresses at multiples of {WORD}")
+        with self._working(f"prepare {kernel.name} on {self._device.name}"):
+            launches = [
+                (step, self._entry(kernel, step), self._memories.arguments(step, planes))
+                for step in plan.steps(True)
+            ]
+        return PreparedKernel(self._device, kernel.name, plan, launches)
 
     def _address(self, tensor: Tensor, memory: Any) -> int:
         address: int = memory
@@ -139,13 +214,7 @@ class CUDARuntime(CompiledRuntime[Any]):
         known = self._slots.__dict__.setdefault("known", weakref.WeakKeyDictionary())
         found: tuple[Any, Any] | None = known.get(step)
         if found is None:
-            count = len(step.memories) + len(step.scalars)
-            slots, pointers = (ctypes.c_uint64 * count)(), (ctypes.c_void_p * count)()
-            for place, value in step.scalars:
-                slots[place] = int(value) & 0xFFFF_FFFF_FFFF_FFFF  # Its low bytes come first.
-            for place in range(count):
-                pointers[place] = ctypes.addressof(slots) + 8 * place
-            found = known[step] = slots, pointers
+            found = known[step] = _slots(step)
         return found
 
     def _event(self, last: None, action: str, keep: object) -> _Event:
@@ -177,6 +246,17 @@ class CUDARuntime(CompiledRuntime[Any]):
         with cuda_errors(f"load {kernel.name} on {self._device.name}"), self._device.current:
             program: Any = ObjectCode.from_cubin(code, name=kernel.name)
             return _Entry(program.get_kernel(launch.entry))
+
+
+def _slots(step: Step) -> tuple[Any, Any]:
+    """Return a place of 8 bytes for each argument, scalars filled in, and where these are."""
+    count = len(step.memories) + len(step.scalars)
+    slots, pointers = (ctypes.c_uint64 * count)(), (ctypes.c_void_p * count)()
+    for place, value in step.scalars:
+        slots[place] = int(value) & 0xFFFF_FFFF_FFFF_FFFF  # Its low bytes come first.
+    for place in range(count):
+        pointers[place] = ctypes.addressof(slots) + 8 * place
+    return slots, pointers
 
 
 class _Entry:

@@ -83,6 +83,11 @@ class Plan:
             frames["previous"] = previous
         return [frames[plane.frame].tensors[plane.index] for plane in self._planes]
 
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """What each of `tensors` is."""
+        return tuple(self._planes)
+
     def steps(self, is_aligned: bool) -> tuple[Step, ...]:
         """Return what to launch, in order.
 

@@ -11,6 +11,7 @@ a fresh one must refer to its device, and have no format yet.
 import ctypes as c
 import functools
 import os
+import struct
 
 import av
 from av.video.frame import VideoFrame
@@ -27,6 +28,7 @@ __all__ = [
     "AVHWFramesContext",
     "BufferFree",
     "av_error",
+    "frame_head",
     "frame_pointer",
     "library",
 ]
@@ -74,6 +76,31 @@ class AVFrame(c.Structure):
         ("decode_error_flags", c.c_int),
         ("hw_frames_ctx", c.c_void_p),
     )
+
+
+_HEAD = (
+    "width",
+    "height",
+    "color_range",
+    "color_primaries",
+    "color_trc",
+    "colorspace",
+    "hw_frames_ctx",
+)
+
+
+def _head_layout() -> struct.Struct:
+    """Return the layout of what `frame_head` reads: three planes, and the fields of `_HEAD`."""
+    codes = {c.c_int: "i", c.c_void_p: "Q"}
+    types: dict[str, Any] = dict(AVFrame._fields_)
+    layout = f"=3Q{AVFrame.linesize.offset - 24}x3i"
+    for name in _HEAD:
+        gap = getattr(AVFrame, name).offset - struct.calcsize(layout)
+        layout += f"{gap}x{codes[types[name]]}"
+    return struct.Struct(layout)
+
+
+_head = _head_layout()
 
 
 class AVBufferRef(c.Structure):
@@ -230,6 +257,18 @@ def frame_pointer(frame: VideoFrame) -> int:
     pointer = c.c_void_p.from_address(id(frame) + _POINTER_OFFSET).value
     assert pointer is not None
     return pointer
+
+
+def frame_head(frame: VideoFrame) -> tuple[int, ...]:
+    """Return what a frame says of itself, at once: field by field takes ten times as long.
+
+    Returns
+    -------
+    tuple of int
+        The addresses and the line sizes of three planes, width, height, colour range, primaries,
+        transfer and matrix, and the ``AVBufferRef *`` of the frames context, or 0.
+    """
+    return _head.unpack(c.string_at(frame_pointer(frame), _head.size))
 
 
 def av_error(code: int) -> str:

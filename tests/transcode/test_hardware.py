@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -54,14 +53,6 @@ class TestDevice:
     def test_devices_that_run_kernels_decode_nothing(self, without_vaapi, name):
         assert choose_hardware(name) is None
 
-    def test_a_run_takes_kernels_alone_of_a_device_whose_frames_it_cannot_scale(
-        self, monkeypatch, clips, tmp_path
-    ):
-        assert choose_hardware("cuda:1", ("vaapi",)) is None
-        monkeypatch.setattr(hardware, "open_context", lambda *asked: pytest.fail("it decodes"))
-        with contextlib.suppress(DeviceNotFoundError):  # Of its kernels, where there is none.
-            transcode.run(clips.path("h264"), tmp_path / "out.mkv", device="cuda")
-
     def test_a_node_with_a_driver(self, with_vaapi):
         driver = software_va()
         before = driver.counts().alive
@@ -96,7 +87,6 @@ class TestEncoder:
         software = encoder("libx264", formats=formats)
         check_encoder(software, None)
         assert hardware.encodes_on(software) == ""
-        assert hardware.surface_formats(software) == ()
 
     @pytest.mark.parametrize("name", ["libx264", "ffv1", "rawvideo"])
     def test_so_do_those_of_the_wheel(self, name):

@@ -58,6 +58,7 @@ class LibavDecoder(DecoderPlugin):
     ============== =========================================================================
     ``stream``     an ``av.VideoStream`` of an opened container, whose decoder is used as it
                    is set up
+    ``context``    a decoder that is set up, to be used instead of the stream's own
     ``codec``      where there is no stream, the name of a decoder; by default the session's
                    ``type`` tells
     ``extradata``  what containers keep of a stream beside its packets; bytes
@@ -95,6 +96,7 @@ class LibavDecoder(DecoderPlugin):
         self._given = given = read_params(
             session,
             stream=None,
+            context=None,
             codec="",
             extradata=None,
             time_base=None,
@@ -222,7 +224,7 @@ def _used(session: Session[DecoderProperties], given: SimpleNamespace) -> VideoC
         raise InvalidError(
             f"{session.name}: the decoder of a stream is used as it is; leave {', '.join(said)} out"
         )
-    context: VideoCodecContext | None = getattr(given.stream, "codec_context", None)
+    context = given.context or getattr(given.stream, "codec_context", None)
     if not isinstance(context, VideoCodecContext):
         raise InvalidError(f"{session.name} takes an av.VideoStream, got {given.stream!r}")
     _check_type(session, context.codec)

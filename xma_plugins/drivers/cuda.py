@@ -54,6 +54,10 @@ class CUDADriver(Driver):
     def host_side(self, tensor: Tensor) -> None:
         """Return None: the host does not reach the device's memory."""
 
+    def host_memory(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Return page-locked memory of a pool; see `Driver.host_memory`."""
+        return self._device.pinned(nbytes)
+
     def write(self, tensor: Tensor, offset: int, data: npt.NDArray[np.uint8]) -> None:
         """Carry bytes to the device; see `Driver.write`."""
         action = f"copy {data.nbytes} bytes to {self.name}"

@@ -192,6 +192,16 @@ class Driver(Closable):
         beside it; None where there is neither, and a buffer then has host memory of its own.
         """
 
+    def host_memory(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Return host memory that bytes of the device are carried to, as quickly as can be.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of shape ``(nbytes,)``, with undefined contents.
+        """
+        return np.empty(nbytes, np.uint8)
+
     @abstractmethod
     def write(self, tensor: Tensor, offset: int, data: npt.NDArray[np.uint8]) -> None:
         """Carry bytes from the host to the device, and wait until they are there.

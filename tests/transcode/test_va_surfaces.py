@@ -26,13 +26,13 @@ from tests.lab.software_va import software_va
 from tests.xma_plugins.device_pictures import applied, planes
 from tests.xma_plugins.devices import opened
 from transcode import VideoOptions
-from transcode import surfaces as module
+from transcode import va_surfaces as module
 from transcode.encoder import find_encoder
 from transcode.hardware import nbytes_of
 from transcode.kernel_step import KernelStep
 from transcode.notices import Notices
 from transcode.surface_fit import SurfaceFitStep
-from transcode.surfaces import Surfaces
+from transcode.va_surfaces import VASurfaces
 from xma_plugins.builtin.libav_frame import from_av, origin
 from xma_plugins.device import Device
 from xma_plugins.drivers.host import HostDriver
@@ -66,7 +66,7 @@ class Engine:
         return found
 
     def surfaces(self, device):
-        return Surfaces(NODE, device, notices=self.notices)
+        return VASurfaces(NODE, device, notices=self.notices)
 
 
 @pytest.fixture

@@ -1,0 +1,251 @@
+"""Transcodes on an NVIDIA GPU: what NVDEC decodes and kernels make is what software makes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+import transcode
+from bridges.backends.dma import open_descriptors
+from bridges.backends.ffmpeg import FFmpegContext
+from bridges.backends.probe import probe_all
+from bridges.formats import pixel_format
+from bridges.frame import FrameInfo
+from tests.helpers.require import require
+from tests.transcode.cuda_clips import CODECS, NOT_EXACT, TIMES, make_clip
+from transcode import VideoOptions
+from transcode.encoder import find_encoder
+from transcode.errors import EncodeError, SourceError
+from transcode.notices import Notices
+
+LOSSLESS = VideoOptions(codec="ffv1")
+GRAY = ["rgb_to_grayscale"]
+
+
+@pytest.fixture(autouse=True)
+def _device():
+    found = next(probe for probe in probe_all() if probe.name == "cuda")
+    require("cuda", found.available, f"{found.reason}; try: {found.remedy}")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_clip(tmp_path_factory.mktemp("cuda"))
+
+
+def pictures(path):
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            with FFmpegContext().wrap(frame) as wrapped:
+                yield frame.time, [np.asarray(tensor).copy() for tensor in wrapped.tensors]
+
+
+def span(columns, rows):
+    """Return the bytes of a plane whose rows begin at multiples of 128."""
+    return -(-columns // 128) * 128 * (rows - 1) + columns
+
+
+def same(mine, theirs, atol=0):
+    pairs = zip(pictures(mine), pictures(theirs), strict=True)
+    for (time, first), (expected, second) in pairs:
+        assert time == expected
+        assert [plane.shape for plane in first] == [plane.shape for plane in second]
+        for one, other in zip(first, second, strict=True):
+            np.testing.assert_allclose(one.astype(int), other, rtol=0, atol=atol)
+
+
+@pytest.fixture
+def both(tmp_path):
+    """Run a job on the GPU and on the host, and return the report of the first and both files."""
+
+    def both(source, **options):
+        options = {"video": LOSSLESS, "verify": "full", **options}
+        mine, theirs = tmp_path / "mine.mkv", tmp_path / "theirs.mkv"
+        report = transcode.run(source, mine, device="cuda", overwrite=True, **options)
+        transcode.run(source, theirs, device="cpu", overwrite=True, **options)
+        return report, mine, theirs
+
+    return both
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_each_codec_gives_the_samples_and_times_of_software(clip, both, name):
+    report, mine, theirs = both(clip(name))
+    same(mine, theirs, atol=2 if name in NOT_EXACT else 0)
+    assert report.frames == len(TIMES)
+    assert report.route == "FFmpeg > CUDA > CPU > FFmpeg   with copies"
+    assert report.device_bytes > 0
+
+
+def test_an_odd_size(clip, both):
+    _, mine, theirs = both(clip("vp9", (321, 241)))
+    same(mine, theirs)
+
+
+def test_of_a_gray_picture_luma_alone_is_fetched(clip, both):
+    video = VideoOptions(codec="libx264", options={"qp": "0"})
+    report, mine, theirs = both(clip("h264"), filters=GRAY, video=video)
+    same(mine, theirs)
+    assert report.output.pix_fmt == "yuv420p"
+    assert report.bytes_copied == report.frames * span(322, 242)
+
+
+def test_kernels_of_a_chain_leave_pictures_on_the_device(clip, both):
+    filters = ["yuv_to_rgb", "gaussian_blur(sigma=1.5)", "rgb_to_yuv"]
+    report, mine, theirs = both(clip("h264"), filters=filters)
+    same(mine, theirs)
+    assert report.bytes_between == 0
+
+
+def test_the_size_is_made_by_the_kernel_on_the_device(clip, tmp_path):
+    source, mine, theirs = clip("h264"), tmp_path / "mine.mkv", tmp_path / "theirs.mkv"
+    size = VideoOptions(codec="ffv1", size=(160, -2))
+    for filters, height in (([], 120), (["crop(x=2, y=4, width=200, height=100)"], 80)):
+        resized = [*filters, f"resize(width=160, height={height})"]
+        options = {"overwrite": True, "filters": filters}
+        report = transcode.run(source, mine, device="cuda", video=size, **options)
+        with_kernel = {"overwrite": True, "filters": resized, "video": LOSSLESS}
+        transcode.run(source, theirs, device="cuda", **with_kernel)
+        same(mine, theirs)
+        planes = span(160, height) + span(160, height // 2)
+        assert report.bytes_copied == report.frames * planes
+
+
+def test_a_part_with_another_rate(clip, both):
+    video = VideoOptions(codec="ffv1", fps=Fraction(10))
+    _, mine, theirs = both(clip("h264"), start="0.2", duration="0.3", video=video)
+    same(mine, theirs)
+
+
+def test_what_nvdec_does_not_decode_is_refused_or_decoded_in_software(clips, tmp_path):
+    source, target = clips.path("ffv1"), tmp_path / "out.mkv"
+    with pytest.raises(SourceError, match=r"no video that FFmpeg decodes .* --software-fallback"):
+        transcode.run(source, target, device="cuda")
+    assert not list(tmp_path.iterdir())
+    report = transcode.run(source, target, device="cuda", software_fallback=True, filters=GRAY)
+    assert any(each.startswith("decoded in software") for each in report.notices)
+    assert report.route == "FFmpeg > CPU > CUDA > CPU > FFmpeg   with copies"
+
+
+def test_a_profile_that_nvdec_lacks_is_refused_or_decoded_in_software(clip, tmp_path):
+    """H.264 of 10 bits in 4:2:2, which no GPU before Blackwell decodes."""
+    source, target = clip("h264 4:2:2"), tmp_path / "out.mkv"
+    options = {"device": "cuda", "video": LOSSLESS, "overwrite": True}
+    try:
+        report = transcode.run(source, target, **options)
+    except SourceError as error:
+        assert "--software-fallback" in str(error)  # noqa: PT017 - either answer is right
+        report = transcode.run(source, target, software_fallback=True, **options)
+        assert any(each.startswith("decoded in software") for each in report.notices)
+    theirs = tmp_path / "theirs.mkv"
+    transcode.run(source, theirs, device="cpu", video=LOSSLESS)
+    if report.output.pix_fmt == "yuv422p10le":
+        same(target, theirs)
+
+
+def test_an_encoder_on_the_device_is_there_or_is_refused_with_what_to_do(clip, tmp_path):
+    target = tmp_path / "out.mp4"
+    video = VideoOptions(codec="h264_nvenc")
+    try:
+        report = transcode.run(clip("h264"), target, device="cuda", filters=GRAY, video=video)
+    except EncodeError as error:
+        assert "encoder in software, such as libx264" in str(error)  # noqa: PT017 - as above
+        assert not list(tmp_path.iterdir())
+    else:
+        assert report.bytes_copied == 0
+
+
+def test_frames_for_an_encoder_on_the_device(clip, tmp_path):
+    """What kernels write for NVENC, as FFmpeg itself fetches it: NVENC is not needed for that."""
+    from bridges.backends.cuda import CUDAContext
+    from transcode.cuda_surfaces import CUDASurfaces
+    from transcode.hardware import pix_fmt_of
+    from xma_plugins.device import Device
+    from xma_plugins.drivers import driver_of
+
+    codec = find_encoder("hevc_nvenc", "video")
+    rng = np.random.default_rng(7)
+    with (
+        CUDAContext() as context,
+        Device(driver_of(context), compute_units=()) as device,
+        CUDASurfaces(device, codec, VideoOptions(), notices=Notices()) as surfaces,
+    ):
+        assert surfaces.formats(codec) == ("nv12", "p010le")
+        for name in surfaces.formats(codec):
+            info = FrameInfo(pixel_format(name), 70, 34)
+            luma = rng.integers(0, 200, (34, 70)).astype(info.format.dtype)
+            with surfaces.write(info, [0]) as made:
+                array = np.zeros(made.planes[0].tensor.info.span, np.uint8)
+                rows = np.ndarray(
+                    luma.shape, luma.dtype, array, 0, made.planes[0].tensor.info.strides
+                )
+                rows[...] = luma
+                made.planes[0].buffer.put(array)
+                frame = made.owner
+            assert (frame.format.name, pix_fmt_of(frame)) == ("cuda", name)
+            fetched = frame.reformat(format=name)
+            with FFmpegContext().wrap(fetched) as on_host:
+                first, second = (np.asarray(tensor) for tensor in on_host.tensors)
+                np.testing.assert_array_equal(first, luma)
+                assert set(second.ravel().tolist()) == {128 if name == "nv12" else 1 << 15}
+            # And as they come back through the bridge.
+            with surfaces.read(frame) as picture:
+                assert [plane.tensor.info.shape for plane in picture.planes] == [
+                    (34, 70),
+                    (17, 35, 2),
+                ]
+            del frame, fetched, first, second
+
+
+def test_each_gpu_by_its_number(clip, tmp_path):
+    """Where there are several; their runs go on at the same time."""
+    count = len(next(probe for probe in probe_all() if probe.name == "cuda").devices)
+    require("cuda:1", count > 1, f"there is {count} CUDA device; try: a machine with two")
+    reports = {}
+
+    def work(number):
+        target = tmp_path / f"{number}.mkv"
+        options = {"device": f"cuda:{number}", "filters": GRAY, "video": LOSSLESS}
+        reports[number] = transcode.run(clip("h264"), target, **options)
+
+    clip("h264")
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(count):
+        assert reports[number].device.startswith(f"cuda: CUDA device {number} ")
+        same(tmp_path / "0.mkv", tmp_path / f"{number}.mkv")
+    with transcode.frames(clip("h264"), device=f"cuda:{count - 1}", kernels=GRAY) as frames:
+        assert frames[3].__dlpack_device__() == (2, count - 1)
+
+
+def test_many_runs_leave_nothing(clip, tmp_path):
+    from cuda.bindings import driver
+
+    from bridges.backends.cuda import CUDAContext
+
+    def used():
+        gc.collect()
+        _, free, total = driver.cuMemGetInfo()
+        return int(total) - int(free), open_descriptors(), threading.active_count()
+
+    def run(count):
+        for _ in range(count):
+            transcode.run(
+                clip("h264"), tmp_path / "o.mkv", device="cuda", filters=GRAY, overwrite=True
+            )
+
+    with CUDAContext() as context, context.current:
+        run(5)
+        before = used()
+        run(15)
+        after = used()
+        assert after[0] - before[0] < 8 << 20
+        assert after[1:] == before[1:]

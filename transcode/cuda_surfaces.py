@@ -1,0 +1,235 @@
+"""Frames of NVIDIA GPUs: shown to kernels in place, scaled by these, fetched to locked memory."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from bridges.backends.cuda_driver import LEGACY_STREAM
+from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges.backends.ffmpeg_hardware import pool_frames, surface_address
+from bridges.backends.ffmpeg_properties import copy_properties
+from bridges.backends.host_array import array_over
+from bridges.backends.layout import plane_layout
+from bridges.edges.cuda_to_ffmpeg import CUDA_FORMATS, give_to_ffmpeg
+from bridges.formats import PIXEL_FORMATS
+from bridges.frame import Frame
+from bridges.kernels import get, parse_call
+from bridges.mapper import MemoryMapper, create_mapper
+from transcode.filters import GraphStep
+from transcode.fit import even_size
+from transcode.hardware import nbytes_of, surface_formats
+from transcode.kernel_step import KernelStep
+from transcode.surfaces import Form, Surfaces
+from xma_plugins.builtin.libav_frame import to_av
+from xma_plugins.frame_pool import constant_plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from fractions import Fraction
+
+    import numpy.typing as npt
+    from av.codec.codec import Codec
+    from av.video.frame import VideoFrame
+
+    from bridges.backends.cuda import CUDAContext
+    from bridges.frame import FrameInfo
+    from bridges.tensor import AccessMode
+    from transcode.filters import Step
+    from transcode.job import VideoOptions
+    from transcode.kernel_step import Call
+    from transcode.notices import Notices
+    from xma_plugins.device import Device
+    from xma_plugins.frames import BufferRef, XmaFrame
+
+__all__ = ["CUDASurfaces"]
+
+_PITCH = 256
+"""Bytes from row to row are a multiple of this, which every GPU reads well."""
+
+
+class CUDASurfaces(Surfaces):
+    """The frames that NVDEC makes and NVENC reads, on one GPU; see `Surfaces`.
+
+    Parameters
+    ----------
+    device : Device
+        The GPU, over the CUDA context that the decoder uses.
+    codec : av.Codec
+        The encoder.
+    options : VideoOptions
+        The size that is asked for.
+    notices : Notices
+        Told of what cannot be done in place.
+    """
+
+    def __init__(
+        self, device: Device, codec: Codec, options: VideoOptions, *, notices: Notices
+    ) -> None:
+        super().__init__(device, notices)
+        self._options = options
+        self._gpu = device
+        self._context = cast("CUDAContext", device.driver.context)
+        self._codec = codec
+        self._ffmpeg = FFmpegContext("cuda")
+        self._mapper: MemoryMapper | None = None
+        self._seen: dict[int, int] = {}
+        self._decoded_bytes = 0
+
+    @property
+    def bytes_copied(self) -> int:
+        """Return 0: frames are read in place, and the device counts what is carried."""
+        return 0 if self._mapper is None else self._mapper.audit.bytes_copied
+
+    @property
+    def route(self) -> str:
+        """The way from a decoder's frame to the device; empty before the first."""
+        return "" if self._mapper is None else self._mapper.explain().partition("   ")[0]
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of the frames that the decoder works in and gave out, and of buffers at most."""
+        return self._decoded_bytes + sum(self._seen.values()) + self._context.count.most
+
+    @property
+    def resizing(self) -> Call | None:
+        """The kernel `resize`, for the size asked for; None where none is."""
+        if self._options.size is None:
+            return None
+        return get("resize"), self._size_for
+
+    def _size_for(self, info: FrameInfo) -> dict[str, int]:
+        names = self._codec, self._options, info, info.format.name
+        width, height = even_size(*names, self._notices)
+        return {"width": width, "height": height}
+
+    def _mapped(self, frame: VideoFrame, access: AccessMode) -> Frame:
+        self._count(frame)
+        source = self._ffmpeg.wrap(frame)  # The first one tells the device.
+        if self._mapper is None:
+            self._mapper = create_mapper([self._ffmpeg, self._context])
+        return self._mapper.map(source, access)
+
+    def _count(self, frame: VideoFrame) -> None:
+        address = surface_address(frame)
+        if address not in self._seen:
+            nbytes = self._seen[address] = nbytes_of(frame)
+            self._decoded_bytes = max(self._decoded_bytes, pool_frames(frame) * nbytes)
+
+    def write(self, info: FrameInfo, written: Sequence[int] | None = None) -> XmaFrame:
+        """Return a new frame; see `Surfaces.write`."""
+        driver, context = self._gpu.driver, self._context
+        # Planes lie behind one another, with rows as far apart, as NVENC takes them.
+        pitch = -(-info.planes[0].strides[0] // _PITCH) * _PITCH
+        layouts = [
+            plane_layout(info.format, index, info.width, info.height, pitch)
+            for index in range(len(info.planes))
+        ]
+        starts = itertools.accumulate((each.shape[0] * pitch for each in layouts), initial=0)
+        *offsets, nbytes = starts
+        with driver.allocate(nbytes) as block:
+            planes = [
+                driver.view(block, layout, offset)
+                for layout, offset in zip(layouts, offsets, strict=True)
+            ]
+        planes[0].on_close = lambda: context.join(LEGACY_STREAM, context.stream_handle)
+        made = Frame(info, planes)
+        frame = give_to_ffmpeg(made)
+        picture = self._picture(frame, made)
+        picture.owner = frame
+        for index, plane in enumerate(picture.planes):
+            if written is not None and index not in written:
+                self._put(plane, np.asarray(constant_plane(info.format, index, layouts[index])))
+        return picture
+
+    def _put(self, plane: BufferRef, samples: npt.NDArray[Any]) -> None:
+        assert plane.buffer is not None
+        layout = plane.tensor.info
+        block = self._gpu.driver.host_memory(layout.span)
+        array_over(block, layout)[...] = samples
+        plane.buffer.put(block)
+
+    def upload(self, picture: VideoFrame) -> VideoFrame:
+        """Return a picture in host memory as a frame of the GPU, which is a copy."""
+        info = frame_info(picture)
+        with self.write(info) as made, FFmpegContext().wrap(picture) as source:
+            for plane, tensor in zip(made.planes, source.tensors, strict=True):
+                self._put(plane, np.asarray(tensor))
+            frame = to_av(made)
+        copy_properties(picture, frame)
+        return frame
+
+    def formats(self, codec: Codec) -> tuple[str, ...]:
+        """Return what NVENC reads of the GPU's frames; empty for encoders in software."""
+        return tuple(name for name in surface_formats(codec, "cuda") if name in CUDA_FORMATS)
+
+    def stays(self, codec: Codec, source: Form, target: Form, *, crops: bool) -> bool:
+        """Whether NVENC takes the format as it is; the host crops and converts."""
+        return target[2] == source[2] and source[2] in self.formats(codec) and not crops
+
+    def fitting(
+        self,
+        source: Form,
+        target: Form,
+        *,
+        crops: bool,
+        rate: Fraction | None,
+        fps: Fraction | None,
+        fetches: bool,
+    ) -> list[Step]:
+        """Return steps of the kernel `resize`, or what fetches; see `Surfaces.fitting`."""
+        steps: list[Step] = []
+        if fps is not None:
+            steps.append(GraphStep(f"fps={fps}", rate=rate, notices=self._notices))
+        if target[:2] != source[:2] and not crops:
+            steps.append(self._resized(target))
+        elif fetches and source[2] in PIXEL_FORMATS:
+            steps.append(_Fetch(self))
+        elif fetches:
+            chain = f"hwdownload,format={source[2]}"
+            steps.append(GraphStep(chain, rate=rate, notices=self._notices))
+        return steps
+
+    def _resized(self, target: Form) -> Step:
+        width, height, _ = target
+        return KernelStep(
+            [parse_call(f"resize(width={width}, height={height})")],
+            self._gpu,
+            codec=self._codec,
+            pix_fmt=None,
+            notices=self._notices,
+            surfaces=self,
+        )
+
+    def close(self) -> None:
+        """Let go of the mappings; may be repeated."""
+        if self._mapper is not None:
+            self._mapper.close()
+        self._ffmpeg.close()
+
+
+class _Fetch:
+    """Carries frames of the GPU into page-locked memory, each plane at once.
+
+    Parameters
+    ----------
+    surfaces : CUDASurfaces
+        What shows them to the device that carries.
+    """
+
+    def __init__(self, surfaces: CUDASurfaces) -> None:
+        self._surfaces = surfaces
+
+    def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+        """Carry a frame; nothing is left to flush at None."""
+        if frame is not None:
+            with self._surfaces.read(frame) as picture:
+                yield to_av(picture)
+
+    def cancel(self) -> None:
+        """Do nothing: copies end."""
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
