@@ -44,6 +44,8 @@ FRAMES = 8
 """How often the clip's 132 frames come in the file of a single stream; where there are more
 streams, files are shorter, down to a half."""
 
+_TRIES = 5
+
 PEER = "PyNvVideoCodec"
 GRAY = ["rgb_to_grayscale"]
 
@@ -345,7 +347,9 @@ class Worker:
         assert self._process.stdout is not None
         print(json.dumps(asked), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": f"it ended: {self._process.wait()}"}
+        if not line:
+            raise ProcessLookupError(f"{asked}: the process ended with {self._process.wait()}")
+        answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{asked}: {answer['error']}")
         return answer["result"]
@@ -367,6 +371,7 @@ class Bench:
         self.asked = asked
         self._folder = folder
         self._workers: dict[str, Worker] = {}
+        self.crashes: dict[str, int] = {}
         clips = folder if asked.clips is None else asked.clips
         self._once = {name: make_clip(clips, name) for name in asked.codecs}
         self.cases = [name for name in CASES if name in asked.cases and self._runs(name)]
@@ -374,7 +379,8 @@ class Bench:
     def _runs(self, case: str) -> bool:
         try:
             self.worker(CASES[case][0])("rate", case, str(next(iter(self._once.values()))), 1)
-        except RuntimeError as error:
+        except (RuntimeError, ProcessLookupError) as error:
+            self._workers.pop(CASES[case][0], None)
             print(f"left out: {error}", flush=True)
             return False
         return True
@@ -383,6 +389,20 @@ class Bench:
         if name not in self._workers:
             self._workers[name] = Worker(self.asked.ffmpeg if name == "torchcodec" else "")
         return self._workers[name]
+
+    def rate(self, case: str, path: str, streams: int) -> float:
+        """Return frames a second; a library that crashes is started again, and told of."""
+        name = CASES[case][0]
+        for _ in range(_TRIES):
+            try:
+                fps: float = self.worker(name)("rate", case, path, streams)
+            except ProcessLookupError as error:
+                print(f"{case}: {error}", flush=True)
+                self.crashes[case] = self.crashes.get(case, 0) + 1
+                del self._workers[name]
+            else:
+                return fps
+        raise RuntimeError(f"{case} crashed {_TRIES} times with {streams} streams")
 
     def clip(self, codec: str, streams: int) -> str:
         repeats = max(FRAMES // streams, FRAMES // 2)
@@ -397,7 +417,7 @@ class Bench:
                 found: dict[str, list[float]] = {name: [] for name in self.cases}
                 for turn in range(self.asked.rounds + 1):
                     for name in self.cases:
-                        fps = self.worker(CASES[name][0])("rate", name, path, streams)
+                        fps = self.rate(name, path, streams)
                         if turn:  # The first warms up.
                             found[name].append(fps)
                 peers = found.get(PEER, [])
@@ -510,6 +530,7 @@ def main() -> None:
         try:
             for part in asked.only:
                 result[part] = getattr(bench, part)()
+                result["crashes"] = bench.crashes
                 if asked.json:
                     asked.json.write_text(json.dumps(result, indent=1) + "\n")
         finally:

@@ -149,14 +149,25 @@ class Hardware:
         return context
 
     def trim(self, frame: VideoFrame, decoder: VideoCodecContext) -> None:
-        """Give a frame that was just decoded here the size of its picture.
+        """Give a frame that was just decoded here the width of its picture.
 
         FFmpeg gives those of NVDEC even sizes.
+
+        Raises
+        ------
+        JobError
+            The height is odd: FFmpeg 8 takes chroma from one row above where NVDEC put it, and
+            loses the last one.
         """
-        if self.kind == "cuda":
-            beyond = frame.width - decoder.width, frame.height - decoder.height
-            if beyond != (0, 0) and max(beyond) <= 1 and min(beyond) >= 0 and is_surface(frame):
-                set_size(frame, decoder.width, decoder.height)
+        if self.kind != "cuda" or not is_surface(frame):
+            return
+        if frame.height == decoder.height + 1:
+            raise JobError(
+                f"pictures of {decoder.width}x{decoder.height}: FFmpeg garbles those of an odd "
+                "height that an NVIDIA GPU decodes; leave the device to kernels of OpenCL, or out"
+            )
+        if frame.width == decoder.width + 1:
+            set_size(frame, decoder.width, decoder.height)
 
     def close(self) -> None:
         """Let go of the context; may be repeated."""

@@ -91,8 +91,8 @@ _HEAD = (
 
 def _head_layout() -> struct.Struct:
     """Return the layout of what `frame_head` reads: three planes, and the fields of `_HEAD`."""
-    codes = {c.c_int: "i", c.c_void_p: "Q"}
-    types: dict[str, Any] = dict(AVFrame._fields_)
+    codes: dict[object, str] = {c.c_int: "i", c.c_void_p: "Q"}
+    types = dict(AVFrame._fields_)
     layout = f"=3Q{AVFrame.linesize.offset - 24}x3i"
     for name in _HEAD:
         gap = getattr(AVFrame, name).offset - struct.calcsize(layout)

@@ -20,7 +20,8 @@ CODECS = {
     "mpeg4": ("mpeg4", "yuv420p", {"qscale": "3"}),
 }
 NOT_EXACT = ("mpeg2", "mpeg4")
-"""Their standards leave the inverse DCT a tolerance (ISO/IEC 23002-1), which decoders use."""
+"""Their standards leave the inverse DCT a tolerance (ISO/IEC 23002-1), which decoders use, and
+which adds up from one picture to the next."""
 
 OTHERS = {"h264 4:2:2": ("libx264", "yuv422p10le", {})}
 TIMES = np.cumsum([0, 40, 20, 60, 40, 33, 33, 34, 80, 10, 40, 40, 40, 55, 25, 40, 40, 40, 40, 40])
