@@ -11,7 +11,9 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor
+from bridges.backends.cuda_blocks import Block, BlockPool
 from bridges.backends.cuda_driver import LEGACY_STREAM
+from bridges.closable import Closable
 from bridges.edges.countdown import Countdown
 from bridges.errors import ClosedError
 from bridges.frame import Frame, FrameInfo
@@ -66,7 +68,7 @@ class _Decoded:
 class _Computed:
     """What kernels made of a frame, in one block of memory."""
 
-    def __init__(self, repeat: CUDARepeat, memory: CUDAMemory, pts: int | None) -> None:
+    def __init__(self, repeat: CUDARepeat, memory: Block, pts: int | None) -> None:
         self._repeat, self._memory, self._pts = repeat, memory, pts
 
     def frame(self) -> Frame:
@@ -85,7 +87,7 @@ class _Computed:
         return repeat.context.fetch(self._memory.address, repeat.layouts[0])
 
 
-class CUDARepeat:
+class CUDARepeat(Closable):
     """Does with frames what was done with one of the same form.
 
     One thread at a time uses it.
@@ -138,7 +140,8 @@ class CUDARepeat:
             self._between.append(memory)
             source, self._form = target, timeless(made)
         if self._between:
-            self._between.pop()  # The last result is in new memory each time.
+            self._between.pop()  # Each frame has a last result of its own.
+        self._blocks = BlockPool(context, self._nbytes) if calls else None
 
     def _block(self, info: FrameInfo) -> tuple[Frame, CUDAMemory]:
         """Return a frame in one block, which the layouts are from now on those of."""
@@ -169,12 +172,12 @@ class CUDARepeat:
             The device refused.
         """
         pts = frame.pts
-        if not self._prepared:
+        if self._blocks is None:
             return _Decoded(self, frame, addresses, pts)
         context, ours, theirs = self.context, self.context.stream_handle, self.stream
         if context.closed:
             raise ClosedError(f"the CUDA context {context.name} was closed; make another one")
-        memory = CUDAMemory(context, self._nbytes)
+        memory = self._blocks.take()
         context.join(ours, theirs)
         start, last = addresses, len(self._prepared) - 1
         for number, (prepared, between) in enumerate(self._prepared):
@@ -188,3 +191,9 @@ class CUDARepeat:
         # FFmpeg uses the surface again as soon as it has the frame back.
         context.join(theirs, ours)
         return _Computed(self, memory, pts)
+
+    def close(self) -> None:
+        """Let go of the device's memory; what was computed stays. May be repeated."""
+        if self._blocks is not None:
+            self._blocks.close()
+        self._between.clear()

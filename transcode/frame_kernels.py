@@ -134,7 +134,7 @@ class FrameKernels(Closable):
 
     def _prepare(self, seen: Frame, form: tuple[int, ...]) -> None:
         """Have later frames of a form done with what is found out here, where that can be."""
-        self._repeat = None
+        self._forget_form()
         assert self._mapper is not None
         ffmpeg, target = self._mapper.source, self._mapper.target
         assert isinstance(ffmpeg, FFmpegContext)
@@ -151,6 +151,11 @@ class FrameKernels(Closable):
         context, runtime = cast("CUDAContext", target), cast("CUDARuntime", self._runtime)
         self._repeated = form
         self._repeat = CUDARepeat(runtime, self._calls, ffmpeg, seen, context)
+
+    def _forget_form(self) -> None:
+        if self._repeat is not None:
+            self._repeat.close()
+            self._repeat = None
 
     def _mapped(self, frame: VideoFrame) -> Frame:
         """Return a frame as the device sees it; as an array of the host where there is none."""
@@ -220,7 +225,8 @@ class FrameKernels(Closable):
 
     def close(self) -> None:
         """Let go of the device; pictures stay good. May be repeated."""
-        self._previous, self._repeat = (-1, {}), None
+        self._previous = (-1, {})
+        self._forget_form()
         if self._mapper is not None:
             self._mapper.close()
             self._mapper.source.close()

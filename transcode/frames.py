@@ -230,10 +230,12 @@ class _Video:
             if hardware is None:
                 stream.thread_type = "AUTO"
             else:
-                self._decoder = hardware.decoder(stream, fallback=self._fallback)
-                if self._decoder is None and not self._fallback:
-                    why = f"FFmpeg decodes {stream.codec_context.name} on no {hardware.kind} device"
-                    raise SourceError(f"{self.path}: {why}; say software_fallback=True")
+                try:
+                    self._decoder = hardware.decoder(stream, fallback=self._fallback)
+                except LookupError as why:
+                    if not self._fallback:
+                        words = f"{self.path}: {why}; say software_fallback=True"
+                        raise SourceError(words) from why
         except BaseException:
             container.close()
             raise

@@ -18,6 +18,7 @@ from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
+from bridges.native.nvcuvid import decodes
 from bridges.tensor import MemoryType
 from transcode.errors import JobError
 
@@ -55,8 +56,8 @@ _DEEP = ("nv12", "p010le")
 _SURFACES_OF = {"hevc": _DEEP, "av1": _DEEP, "vp9": _DEEP}
 """What encoders read of surfaces, by codec; those of any other codec read 8 bits."""
 
-_DECODERS_AHEAD = 4
-"""Of NVDEC; with fewer, a single stream waits while its frames are fetched (456 fps and 411)."""
+_DECODERS_AHEAD = 2
+"""Of NVDEC; with one a stream waits while somebody works with its frames, more are no faster."""
 
 POOL_FRAMES = 24
 """Surfaces beyond those that a codec refers to. Between its stages a pipeline holds two times four,
@@ -114,8 +115,8 @@ class Hardware:
             is_hw_owned=True,
         )
 
-    def decoder(self, stream: VideoStream, *, fallback: bool) -> VideoCodecContext | None:
-        """Return what decodes a stream here; None where FFmpeg has nothing for its codec.
+    def decoder(self, stream: VideoStream, *, fallback: bool) -> VideoCodecContext:
+        """Return what decodes a stream here.
 
         It holds back surfaces for those who work with them. Packets are sent to it, rather than to
         the stream, where it is not the stream's own.
@@ -126,13 +127,21 @@ class Hardware:
             Of a container that was opened with `accelerator`.
         fallback : bool
             As for `accelerator`.
+
+        Raises
+        ------
+        LookupError
+            Nothing does; the message says why.
         """
         context = stream.codec_context
         if not context.is_hwaccel:
             name = IN_HARDWARE.get(context.name)
             if name is None:
-                return None
+                raise LookupError(f"FFmpeg decodes {context.name} on no {self.kind} device")
             with self.current:
+                bits = _bits(context)
+                if self.kind == "cuda" and not decodes(name, bits):
+                    raise LookupError(f"{self.name} decodes no {name} of {bits} bits")
                 accelerator = self.accelerator(fallback=fallback)
                 made = CodecContext.create(name, "r", hwaccel=accelerator)
             assert isinstance(made, VideoCodecContext)
@@ -173,6 +182,12 @@ class Hardware:
         """Let go of the context; may be repeated."""
         if self.context is not None:
             self.context.close()
+
+
+def _bits(context: VideoCodecContext) -> int:
+    """Return the bits of a sample, of what a stream says of itself."""
+    known = PIXEL_FORMATS.get(context.pix_fmt or "")
+    return 8 if known is None else known.bits
 
 
 def choose_hardware(device: str) -> Hardware | None:

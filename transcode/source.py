@@ -143,12 +143,11 @@ class Source:
 
     def _prepare(self, hardware: Hardware) -> None:
         """Refuse a codec that FFmpeg decodes on no such device, unless software may."""
-        self._decoder = hardware.decoder(self.video, fallback=self._fallback)
-        if self._decoder is None:
-            name = self.video.codec_context.name
-            why = f"FFmpeg decodes {name} on no {hardware.kind} device"
+        try:
+            self._decoder = hardware.decoder(self.video, fallback=self._fallback)
+        except LookupError as why:
             if not self._fallback:
-                raise SourceError(f"{self.path}: {why}; say --software-fallback")
+                raise SourceError(f"{self.path}: {why}; say --software-fallback") from why
             self._notices.add(f"decoded in software: {why}")
             self._hardware = None  # It has no part in what follows.
 

@@ -5,7 +5,6 @@ for by it. Work on that stream is in order with mappings; have it wait for work 
 before a mapping that was written to is closed, with ``context.stream.wait(other)``.
 """
 
-import ctypes
 import sys
 import threading
 from typing import Any
@@ -177,6 +176,8 @@ class CUDAMemory:
     ----------
     address : int
         Of the first byte, a multiple of 256.
+    nbytes : int
+        As above.
 
     Raises
     ------
@@ -184,24 +185,21 @@ class CUDAMemory:
         The device has too little memory.
     """
 
-    __slots__ = ("_context", "_nbytes", "_stream", "address")
+    __slots__ = ("_context", "_stream", "address", "nbytes")
 
     def __init__(self, context: "CUDAContext", nbytes: int) -> None:
-        self._context, self._stream, self._nbytes = context, context.stream_handle, nbytes
-        address = ctypes.c_uint64()
+        self._context, self._stream, self.nbytes = context, context.stream_handle, nbytes
         with context.current:
-            code = quick().cuMemAllocFromPoolAsync(
-                ctypes.byref(address), nbytes, context.pool_handle, self._stream
-            )
-        if code:
-            check_code(code, f"allocate {nbytes} bytes on {context.name}")
-        self.address = address.value
+            # Without the interpreter's lock: the driver may be busy with other threads' decoders.
+            taken = driver.cuMemAllocFromPoolAsync(nbytes, context.pool_handle, self._stream)
+        address = check(taken, f"allocate {nbytes} bytes on {context.name}")
+        self.address = int(address)
         context.count.add(nbytes)
 
     def __del__(self) -> None:
         # At its end the process takes all with it; the stream may have gone before.
         if hasattr(self, "address") and not sys.is_finalizing():
-            self._context.count.add(-self._nbytes)
+            self._context.count.add(-self.nbytes)
             with self._context.current:
                 quick().cuMemFreeAsync(self.address, self._stream)
 
@@ -261,7 +259,6 @@ class CUDAContext(Context):
         self.ordinal = ordinal
         self.name = f"CUDA device {names[ordinal]}"
         self._lock = threading.Lock()
-        self.count = _Count()
         previous = check(driver.cuCtxGetCurrent(), "tell the thread's context")
         with cuda_errors(f"open {self.name}"):
             self.device: Any = Device(ordinal)
@@ -281,6 +278,7 @@ class CUDAContext(Context):
         # cuda-core's pool of the device, which keeps what is given back to it.
         self._pool: Any = self.device.memory_resource
         self.pool_handle = int(self._pool.handle)
+        self.count = _Count()
         self._pinned = PinnedPool(self.current)
         # One event does: a stream that waits for it waits for what it recorded at that moment.
         self._event: Any = self.stream.record()

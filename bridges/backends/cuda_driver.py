@@ -83,10 +83,6 @@ _QUICK: dict[str, Prototype] = {
         ctypes.c_int,
         [ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3],
     ),
-    "cuMemAllocFromPoolAsync": (
-        ctypes.c_int,
-        [ctypes.POINTER(ctypes.c_uint64), ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p],
-    ),
     "cuMemcpyDtoHAsync_v2": (
         ctypes.c_int,
         [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p],

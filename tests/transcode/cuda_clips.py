@@ -14,8 +14,6 @@ CODECS = {
     "hevc of 10 bits": ("libx265", "yuv420p10le", {"x265-params": "log-level=error"}),
     "vp9": ("libvpx-vp9", "yuv420p", {"deadline": "realtime"}),
     "vp8": ("libvpx", "yuv420p", {"deadline": "realtime"}),
-    "av1": ("libsvtav1", "yuv420p", {"preset": "12"}),
-    "av1 of 10 bits": ("libsvtav1", "yuv420p10le", {"preset": "12"}),
     "mpeg2": ("mpeg2video", "yuv420p", {"qscale": "3"}),
     "mpeg4": ("mpeg4", "yuv420p", {"qscale": "3"}),
 }
@@ -23,7 +21,12 @@ NOT_EXACT = ("mpeg2", "mpeg4")
 """Their standards leave the inverse DCT a tolerance (ISO/IEC 23002-1), which decoders use, and
 which adds up from one picture to the next."""
 
-OTHERS = {"h264 4:2:2": ("libx264", "yuv422p10le", {})}
+OTHERS = {
+    "h264 4:2:2": ("libx264", "yuv422p10le", {}),
+    "av1": ("libsvtav1", "yuv420p", {"preset": "12"}),
+    "av1 of 10 bits": ("libsvtav1", "yuv420p10le", {"preset": "12"}),
+}
+"""What only some GPUs decode: AV1 those for graphics since Ampere, 4:2:2 those since Blackwell."""
 TIMES = np.cumsum([0, 40, 20, 60, 40, 33, 33, 34, 80, 10, 40, 40, 40, 55, 25, 40, 40, 40, 40, 40])
 """In milliseconds; the rate varies."""
 

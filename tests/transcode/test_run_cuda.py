@@ -17,7 +17,7 @@ from bridges.backends.probe import probe_all
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
 from tests.helpers.require import require
-from tests.transcode.cuda_clips import CODECS, NOT_EXACT, TIMES, make_clip
+from tests.transcode.cuda_clips import CODECS, NOT_EXACT, OTHERS, TIMES, make_clip
 from transcode import VideoOptions
 from transcode.encoder import find_encoder
 from transcode.errors import EncodeError, JobError, SourceError
@@ -143,20 +143,26 @@ def test_what_nvdec_does_not_decode_is_refused_or_decoded_in_software(clips, tmp
     assert report.route == "FFmpeg > CPU > CUDA > CPU > FFmpeg   with copies"
 
 
-def test_a_profile_that_nvdec_lacks_is_refused_or_decoded_in_software(clip, tmp_path):
-    """H.264 of 10 bits in 4:2:2, which no GPU before Blackwell decodes."""
-    source, target = clip("h264 4:2:2"), tmp_path / "out.mkv"
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_some_gpus_decode_is_decoded_there_or_refused_or_left_to_software(
+    clip, tmp_path, name
+):
+    source, target, theirs = clip(name), tmp_path / "out.mkv", tmp_path / "theirs.mkv"
     options = {"device": "cuda", "video": LOSSLESS, "overwrite": True}
     try:
         report = transcode.run(source, target, **options)
     except SourceError as error:
-        assert "--software-fallback" in str(error)  # noqa: PT017 - either answer is right
+        assert "software-fallback" in str(error)  # noqa: PT017 - either answer is right
         report = transcode.run(source, target, software_fallback=True, **options)
         assert any(each.startswith("decoded in software") for each in report.notices)
-    theirs = tmp_path / "theirs.mkv"
+        with pytest.raises(SourceError, match="software_fallback=True"):
+            next(iter(transcode.frames(source, device="cuda")))
+        with transcode.frames(source, device="cuda", software_fallback=True) as frames:
+            assert len(list(frames)) == len(TIMES)
+    else:
+        assert "decoded in software" not in " ".join(report.notices)
     transcode.run(source, theirs, device="cpu", video=LOSSLESS)
-    if report.output.pix_fmt == "yuv422p10le":
-        same(target, theirs)
+    same(target, theirs)
 
 
 def test_an_encoder_on_the_device_is_there_or_is_refused_with_what_to_do(clip, tmp_path):
