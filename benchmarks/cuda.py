@@ -40,9 +40,9 @@ CODECS = {
         4_000_000,
     ),
 }
-FRAMES = 8
-"""How often the clip's 132 frames come in the file of a single stream; where there are more
-streams, files are shorter, down to a half."""
+REPEATS, REPEATS_OF_ONE, REPEATS_TO_ENCODE = 12, 8, 32
+"""How often the clip's 132 frames come in a file: for several streams, for a single one, and for a
+whole run. A stream takes a twentieth of a second to begin, one after the other."""
 
 _TRIES = 5
 
@@ -278,7 +278,7 @@ def encoder_alone(path: str) -> float:
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
         stream.codec_context.thread_type = "AUTO"
         started = time.perf_counter()
-        count = 132 * FRAMES
+        count = 132 * REPEATS_TO_ENCODE
         for number in range(count):
             frame = made[number % len(made)]
             frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
@@ -405,7 +405,7 @@ class Bench:
         raise RuntimeError(f"{case} crashed {_TRIES} times with {streams} streams")
 
     def clip(self, codec: str, streams: int) -> str:
-        repeats = max(FRAMES // streams, FRAMES // 2)
+        repeats = REPEATS if streams > 1 else REPEATS_OF_ONE
         return str(repeated(self._once[codec], self._folder, repeats))
 
     def decode(self) -> list[dict[str, Any]]:
@@ -415,11 +415,9 @@ class Bench:
             for streams in self.asked.streams:
                 path = self.clip(codec, streams)
                 found: dict[str, list[float]] = {name: [] for name in self.cases}
-                for turn in range(self.asked.rounds + 1):
+                for _ in range(self.asked.rounds):
                     for name in self.cases:
-                        fps = self.rate(name, path, streams)
-                        if turn:  # The first warms up.
-                            found[name].append(fps)
+                        found[name].append(self.rate(name, path, streams))
                 peers = found.get(PEER, [])
                 row = {
                     name: {
@@ -451,23 +449,19 @@ class Bench:
 
     def transcode(self) -> dict[str, Any]:
         """Return how fast a whole run is, beside the encoder alone."""
-        path = self.clip("h264", 1)
+        path = str(repeated(self._once["h264"], self._folder, REPEATS_TO_ENCODE))
         worker = self.worker("ours")
-        alone, whole, on_host, last = [], [], [], {}
-        for turn in range(self.asked.rounds + 1):
-            encoder = worker("encoder", path)
+        alone, whole, last = [], [], {}
+        for _ in range(self.asked.rounds):
+            alone.append(worker("encoder", path))
             last = worker("transcode", path, "cuda")
-            host = worker("transcode", path, "cpu")
-            if turn:
-                alone.append(encoder)
-                whole.append(last["fps"])
-                on_host.append(host["fps"])
+            whole.append(last["fps"])
         ratios = [a / b for a, b in zip(whole, alone, strict=True)]
         found = {
             "encoder alone, fps": median(alone),
             "whole run, fps": median(whole),
             "ratio": median(ratios),
-            "whole run on the host, fps": median(on_host),
+            "whole run on the host, fps": round(worker("transcode", path, "cpu")["fps"], 1),
             "last": last,
         }
         print(f"transcode: {found}", flush=True)
