@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor
+from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor, Fetch
 from bridges.backends.cuda_blocks import Block, BlockPool
 from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.closable import Closable
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["CUDARepeat"]
 
 _ALIGNMENT = 256
+
+_FETCHES_AHEAD = 4
+"""Results that are fetched before anybody asks, and that nobody asked for, at most in a row."""
 
 
 class _Decoded:
@@ -68,8 +71,10 @@ class _Decoded:
 class _Computed:
     """What kernels made of a frame, in one block of memory."""
 
-    def __init__(self, repeat: CUDARepeat, memory: Block, pts: int | None) -> None:
-        self._repeat, self._memory, self._pts = repeat, memory, pts
+    def __init__(
+        self, repeat: CUDARepeat, memory: Block, pts: int | None, fetch: Fetch | None
+    ) -> None:
+        self._repeat, self._memory, self._pts, self._fetch = repeat, memory, pts, fetch
 
     def frame(self) -> Frame:
         repeat, memory = self._repeat, self._memory
@@ -84,7 +89,10 @@ class _Computed:
         repeat = self._repeat
         if len(repeat.layouts) > 1:
             return None
-        return repeat.context.fetch(self._memory.address, repeat.layouts[0])
+        repeat.was_fetched()
+        if self._fetch is None:
+            self._fetch = repeat.fetch(self._memory)
+        return self._fetch.array()
 
 
 class CUDARepeat(Closable):
@@ -141,6 +149,7 @@ class CUDARepeat(Closable):
             source, self._form = target, timeless(made)
         if self._between:
             self._between.pop()  # Each frame has a last result of its own.
+        self._fetches_ahead, self._ahead = False, 0
         self._blocks = BlockPool(context, self._nbytes) if calls else None
 
     def _block(self, info: FrameInfo) -> tuple[Frame, CUDAMemory]:
@@ -190,7 +199,20 @@ class CUDARepeat(Closable):
             start = target
         # FFmpeg uses the surface again as soon as it has the frame back.
         context.join(theirs, ours)
-        return _Computed(self, memory, pts)
+        fetch = None
+        if self._fetches_ahead:
+            fetch = self.fetch(memory)
+            self._ahead += 1
+            self._fetches_ahead = self._ahead <= _FETCHES_AHEAD
+        return _Computed(self, memory, pts, fetch)
+
+    def fetch(self, memory: Block) -> Fetch:
+        """Begin to copy the one plane of a result to the host."""
+        return self.context.fetch(memory.address, self.layouts[0])
+
+    def was_fetched(self) -> None:
+        """Have the results that follow be fetched at once, for this one was."""
+        self._fetches_ahead, self._ahead = True, 0
 
     def close(self) -> None:
         """Let go of the device's memory; what was computed stays. May be repeated."""

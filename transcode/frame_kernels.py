@@ -87,6 +87,11 @@ class FrameKernels(Closable):
             self._waits = self._target.memory_type is not MemoryType.CUDA
 
     @property
+    def works_ahead(self) -> bool:
+        """Whether kernels are still at work when `run` returns."""
+        return self._on_cuda and bool(self._calls)
+
+    @property
     def route(self) -> str:
         """The way of frames to the device, with what was copied; empty before the first."""
         return "" if self._mapper is None else self._mapper.explain()

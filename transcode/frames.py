@@ -111,6 +111,10 @@ class Frames(Sequence[Picture], Closable):
         self._video, self._places = video, places
 
     def __iter__(self) -> Iterator[Picture]:
+        pictures = self._in_order()
+        return _one_ahead(pictures) if self._video.kernels.works_ahead else pictures
+
+    def _in_order(self) -> Iterator[Picture]:
         if self._places is None:
             number = 0
             while (picture := self._video.read(number)) is not None:
@@ -376,6 +380,26 @@ class _Video:
         with self._lock:
             self._decoded.close()
             self._opened.close()
+
+
+def _one_ahead(pictures: Iterator[Picture]) -> Iterator[Picture]:
+    """Have the device begin with a picture before the one ahead of it is given."""
+    previous = next(pictures, None)
+    while previous is not None:
+        failure, following = None, None
+        try:
+            following = next(pictures, None)
+        except Exception as error:  # noqa: BLE001 - raised once the picture before was given
+            failure = error
+        try:
+            yield previous
+        except GeneratorExit:
+            if following is not None:
+                following.close()
+            raise
+        if failure is not None:
+            raise failure
+        previous = following
 
 
 def _chain(

@@ -18,7 +18,7 @@ from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
-from bridges.native.nvcuvid import decodes
+from bridges.native.nvcuvid import decodes, keep_loaded
 from bridges.tensor import MemoryType
 from transcode.errors import JobError
 
@@ -212,6 +212,9 @@ def choose_hardware(device: str) -> Hardware | None:
         )
     if name.kind == "cuda":
         context = open_context(MemoryType.CUDA, name.selector)
+        # FFmpeg loads it for each decoder, and unloads it with the last; once it stays, that is
+        # no work.
+        keep_loaded()
         return Hardware(name.kind, name.selector or "0", context.name, cast("CUDAContext", context))
     from bridges.backends.vaapi import VAAPIContext
 

@@ -7,6 +7,7 @@ before a mapping that was written to is closed, with ``context.stream.wait(other
 
 import sys
 import threading
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from bridges.backends.cuda_driver import (
     quick,
     rows_of,
 )
-from bridges.backends.cuda_pinned import PinnedPool
+from bridges.backends.cuda_pinned import PinnedMemory, PinnedPool
 from bridges.backends.host_array import array_at
 from bridges.backends.layout import check_samples
 from bridges.backends.probe import Probe
@@ -204,6 +205,50 @@ class CUDAMemory:
                 quick().cuMemFreeAsync(self.address, self._stream)
 
 
+class Fetch:
+    """A copy of samples to page-locked memory, which is under way; see `CUDAContext.fetch`."""
+
+    __slots__ = ("_array", "_event", "_free")
+
+    def __init__(
+        self, context: "CUDAContext", memory: PinnedMemory, address: int, info: TensorInfo
+    ) -> None:
+        rows, row, pitch = rows_of(info)
+        self._free = context.free_events
+        self._array = np.ndarray(info.shape, info.dtype, memoryview(memory))
+        library, stream = quick(), context.stream_handle
+        with context.current:
+            if rows == 1:
+                code = library.cuMemcpyDtoHAsync_v2(memory.address, address, row, stream)
+            else:
+                there, here = (DEVICE_MEMORY, address, pitch), (HOST_MEMORY, memory.address, row)
+                code, *_ = driver.cuMemcpy2DAsync(copy_rows(there, here, rows, row), stream)
+            check_code(int(code), f"copy {info.nbytes} bytes from {context.name}")
+            try:
+                self._event: Any = self._free.pop()
+            except IndexError:
+                self._event = context.stream.record()
+            else:
+                library.cuEventRecord(int(self._event.handle), stream)
+
+    def array(self) -> npt.NDArray[Any]:
+        """Return the samples as soon as they are there; other threads go on meanwhile.
+
+        Raises
+        ------
+        DeviceError
+            The transfer failed.
+        """
+        if self._event is not None:
+            # Where it is done already the interpreter's lock need not be given away.
+            if quick().cuEventQuery(int(self._event.handle)):
+                with cuda_errors("copy samples to the host"):
+                    self._event.sync()
+            self._free.append(self._event)
+            self._event = None
+        return self._array
+
+
 class _Count:
     """Bytes that are taken at a time, and at most; several threads may count."""
 
@@ -236,6 +281,8 @@ class CUDAContext(Context):
         What mappings are in order with.
     count : object
         ``taken`` is the bytes that tensors of this context take, and ``most`` the most so far.
+    free_events : deque
+        CUDA's events that nobody waits for any more, to be recorded anew.
     current : context manager
         Makes the CUDA context the calling thread's, as launches need it.
 
@@ -283,6 +330,7 @@ class CUDAContext(Context):
         # One event does: a stream that waits for it waits for what it recorded at that moment.
         self._event: Any = self.stream.record()
         self._event_handle = int(self._event.handle)
+        self.free_events: deque[Any] = deque()
         self.cuda_handle = int(native)
         self._native = {
             "cuda_device": self.ordinal,
@@ -331,15 +379,13 @@ class CUDAContext(Context):
         self._check_open()
         return np.ndarray((nbytes,), np.uint8, memoryview(self._pinned.take(nbytes)))
 
-    def fetch(self, address: int, info: TensorInfo) -> npt.NDArray[Any]:
-        """Return samples of the device as an array of page-locked memory; others go on meanwhile.
-
-        The copy comes after all work on the stream so far.
+    def fetch(self, address: int, info: TensorInfo) -> "Fetch":
+        """Begin to copy samples of the device to page-locked memory, after all work so far.
 
         Parameters
         ----------
         address : int
-            Of the first sample.
+            Of the first sample; the memory has to stay until it was copied.
         info : TensorInfo
             Their layout; the array is dense.
 
@@ -348,21 +394,9 @@ class CUDAContext(Context):
         FormatError
             The samples of a row are not side by side.
         DeviceError
-            The transfer failed, or there is too little memory that can be locked.
+            There is too little memory that can be locked, or the device refused.
         """
-        rows, row, pitch = rows_of(info)
-        memory = self._pinned.take(info.nbytes)
-        array = np.ndarray(info.shape, info.dtype, memoryview(memory))
-        library, stream = quick(), self.stream_handle
-        with self.current:
-            if rows == 1:
-                code = library.cuMemcpyDtoHAsync_v2(memory.address, address, row, stream)
-            else:
-                there, here = (DEVICE_MEMORY, address, pitch), (HOST_MEMORY, memory.address, row)
-                code, *_ = driver.cuMemcpy2DAsync(copy_rows(there, here, rows, row), stream)
-            failure, *_ = driver.cuStreamSynchronize(stream)
-        check_code(int(code) or int(failure), f"copy {info.nbytes} bytes from {self.name}")
-        return array
+        return Fetch(self, self._pinned.take(info.nbytes), address, info)
 
     def wrap(self, array: Any) -> CUDATensor:
         """Return a tensor over an array of another library (CuPy, Numba, torch), without a copy.

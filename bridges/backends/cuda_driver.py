@@ -78,6 +78,7 @@ def cuda_errors(action: str) -> Iterator[None]:
 _QUICK: dict[str, Prototype] = {
     "cuCtxPopCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
     "cuCtxPushCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
+    "cuEventQuery": (ctypes.c_int, [ctypes.c_void_p]),
     "cuEventRecord": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
     "cuLaunchKernel": (
         ctypes.c_int,

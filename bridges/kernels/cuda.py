@@ -20,6 +20,7 @@ from bridges.backends.cuda_driver import check, check_code, cuda_errors, quick
 from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.frame import Frame, MediaFrame
+from bridges.kernels.code_cache import portable_source
 from bridges.kernels.compiled import CompiledRuntime
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.launch import WORD, Launch
@@ -146,7 +147,7 @@ class CUDARuntime(CompiledRuntime[Any]):
         self._architecture = f"sm_{major}{minor}"
         self._entries: weakref.WeakKeyDictionary[Step, Any] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
-        self._free: deque[Any] = deque()
+        self._free = context.free_events
         self._slots = threading.local()
 
     def prepare(
@@ -242,6 +243,16 @@ class CUDARuntime(CompiledRuntime[Any]):
         return entry
 
     def _load(self, kernel: Kernel, launch: Launch) -> Any:
+        # All streams of a device share what is loaded.
+        source = portable_source(launch)
+        key = self._device.cuda_handle, launch.entry, source, tuple(launch.macros)
+        with _loading:
+            entry = _loaded.get(key)
+            if entry is None:
+                entry = _loaded[key] = self._load_anew(kernel, launch)
+        return entry
+
+    def _load_anew(self, kernel: Kernel, launch: Launch) -> "_Entry":
         code = build(kernel, launch, self._architecture)
         with cuda_errors(f"load {kernel.name} on {self._device.name}"), self._device.current:
             program: Any = ObjectCode.from_cubin(code, name=kernel.name)
@@ -265,6 +276,10 @@ class _Entry:
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
         self._as_parameter_ = int(kernel.handle)
+
+
+_loaded: weakref.WeakValueDictionary[Any, _Entry] = weakref.WeakValueDictionary()
+_loading = threading.Lock()
 
 
 @functools.lru_cache(256)

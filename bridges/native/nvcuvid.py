@@ -1,8 +1,9 @@
 """What NVIDIA's video decoder decodes: ``cuvidGetDecoderCaps`` of libnvcuvid (cuviddec.h)."""
 
 import ctypes as c
+import functools
 
-__all__ = ["decodes"]
+__all__ = ["decodes", "keep_loaded"]
 
 _LIBRARY = "libnvcuvid.so.1"
 _CODECS = {
@@ -43,6 +44,15 @@ class _Capabilities(c.Structure):
     )
 
 
+@functools.cache
+def keep_loaded() -> c.CDLL | None:
+    """Return the library, which stays in the process; None where there is none."""
+    try:
+        return c.CDLL(_LIBRARY)
+    except OSError:
+        return None
+
+
 def decodes(codec: str, bits: int, chroma: str = "420") -> bool:
     """Whether the GPU whose CUDA context is current decodes a codec.
 
@@ -55,9 +65,8 @@ def decodes(codec: str, bits: int, chroma: str = "420") -> bool:
     chroma : {"420", "422", "444"}
         How chroma is sampled.
     """
-    try:
-        library = c.CDLL(_LIBRARY)
-    except OSError:
+    library = keep_loaded()
+    if library is None:
         return False
     asked = _Capabilities(_CODECS.get(codec, -1), _CHROMA[chroma], bits - 8)
     code = library.cuvidGetDecoderCaps(c.byref(asked))
