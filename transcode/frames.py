@@ -15,6 +15,7 @@ from av.stream import Disposition
 from bridges.backends.ffmpeg_log import uncaptured_log
 from bridges.closable import Closable
 from bridges.errors import ClosedError
+from bridges.native.libavcodec import free_decoder
 from transcode.container import error_text, open_input
 from transcode.errors import JobError, SourceError
 from transcode.frame_index import FrameIndex, read_index
@@ -209,7 +210,7 @@ class _Video:
             self.kernels = FrameKernels(kernels, device, self._hardware)
             stack.callback(self.kernels.close)
             self._container, self._stream = self._open()
-            stack.callback(self._container.close)
+            stack.callback(self._free)
             self._opened = stack.pop_all()
         self._time_base = self._stream.time_base or Fraction(1)
         self._decoded = self._decode()
@@ -244,6 +245,12 @@ class _Video:
             container.close()
             raise
         return container, stream
+
+    def _free(self) -> None:
+        self._container.close()
+        if self._decoder is not None:
+            free_decoder(self._decoder)
+            self._decoder = None
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""

@@ -13,6 +13,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
 from bridges.backends.ffmpeg_properties import is_damaged, set_sample_aspect_ratio
+from bridges.native.libavcodec import free_decoder
 from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
 from transcode.damage import Damage, missing_end
@@ -471,6 +472,9 @@ class Source:
         if self._session is not None:
             self._session.close()
         self.container.close()
+        if self._decoder is not None:
+            free_decoder(self._decoder)
+            self._decoder = None
 
 
 def _place(packet: Packet[Any]) -> str:
