@@ -6,6 +6,8 @@ decode     frames a second of so many streams at a time: threads of one process,
            file for itself. Each round runs every case once, one after the other; medians over the
            rounds, and of the ratio to PyNvVideoCodec in the same round.
 memory     device memory of a stream: what so many streams take at most, over their number.
+bus        bytes a second from the device to page-locked memory, in blocks of a gray 1080p picture:
+           what is fetched can come no faster.
 transcode  a whole run to libx264, beside the encoder alone on pictures that are in memory.
 files      a thousand files in one process: device memory, host memory and descriptors on the way.
 
@@ -40,8 +42,8 @@ CODECS = {
         4_000_000,
     ),
 }
-REPEATS, REPEATS_TO_ENCODE = 8, 24
-"""How often the clip's 132 frames come in a file that is decoded, and in one for a whole run."""
+REPEATS_TO_ENCODE = 24
+"""How often the clip's 132 frames come in a file for a whole run."""
 
 _TRIES = 5
 
@@ -218,6 +220,29 @@ def peak_bytes(case: Case, path: str, streams: int) -> int:
     return peak - before
 
 
+def bus(streams: int) -> float:
+    """Return GB a second that so many threads carry to page-locked memory, each on its stream."""
+    import numpy as np
+
+    from bridges.backends.cuda import CUDAContext
+    from bridges.tensor import TensorInfo
+
+    info, count = TensorInfo((1080, 1920), np.dtype(np.uint8)), 2000 // streams
+
+    def carry(_: str) -> int:
+        with CUDAContext() as context, context.allocate(info) as source:
+            address = source.handle("data")
+            last = context.fetch(address, info)
+            for _ in range(count):
+                following = context.fetch(address, info)
+                last.array()
+                last = following
+            last.array()
+        return count
+
+    return rate(carry, "", streams) * info.nbytes / 1e9
+
+
 def files(path: str, count: int) -> list[dict[str, int]]:
     """Read a short file again and again by four threads, and tell what is held now and then."""
     import gc
@@ -314,6 +339,7 @@ def serve() -> None:
     work: dict[str, Callable[..., Any]] = {
         "rate": lambda case, *rest: rate(CASES[case][1], *rest),
         "peak": lambda case, *rest: peak_bytes(CASES[case][1], *rest),
+        "bus": bus,
         "files": files,
         "encoder": encoder_alone,
         "transcode": transcoded,
@@ -389,22 +415,22 @@ class Bench:
             self._workers[name] = Worker(self.asked.ffmpeg if name == "torchcodec" else "")
         return self._workers[name]
 
-    def rate(self, case: str, path: str, streams: int) -> float:
-        """Return frames a second; a library that crashes is started again, and told of."""
+    def ask(self, what: str, case: str, path: str, streams: int) -> float:
+        """Return a rate or a peak; a library that crashes is started again, and told of."""
         name = CASES[case][0]
         for _ in range(_TRIES):
             try:
-                fps: float = self.worker(name)("rate", case, path, streams)
+                found: float = self.worker(name)(what, case, path, streams)
             except ProcessLookupError as error:
                 print(f"{case}: {error}", flush=True)
                 self.crashes[case] = self.crashes.get(case, 0) + 1
                 del self._workers[name]
             else:
-                return fps
+                return found
         raise RuntimeError(f"{case} crashed {_TRIES} times with {streams} streams")
 
     def clip(self, codec: str) -> str:
-        return str(repeated(self._once[codec], self._folder, REPEATS))
+        return str(repeated(self._once[codec], self._folder, self.asked.repeats))
 
     def decode(self) -> list[dict[str, Any]]:
         """Return a row for each codec and number of streams."""
@@ -415,7 +441,7 @@ class Bench:
                 found: dict[str, list[float]] = {name: [] for name in self.cases}
                 for _ in range(self.asked.rounds):
                     for name in self.cases:
-                        found[name].append(self.rate(name, path, streams))
+                        found[name].append(self.ask("rate", name, path, streams))
                 peers = found.get(PEER, [])
                 row = {
                     name: {
@@ -436,14 +462,23 @@ class Bench:
         for codec in self.asked.codecs:
             path = self.clip(codec)
             for name in self.cases:
-                worker = self.worker(CASES[name][0])
                 told = {
-                    str(count): round(worker("peak", name, path, count) / count / 2**20, 1)
+                    str(count): round(self.ask("peak", name, path, count) / count / 2**20, 1)
                     for count in (1, most)
                 }
                 print(f"{codec} {name}: MiB a stream {told}", flush=True)
                 rows.append({"codec": codec, "case": name, "MiB a stream": told})
         return rows
+
+    def bus(self) -> dict[str, float]:
+        """Return GB a second for each number of streams."""
+        worker = self.worker("ours")
+        found = {
+            str(count): median([worker("bus", count) for _ in range(self.asked.rounds)])
+            for count in self.asked.streams
+        }
+        print(f"bus: GB a second to page-locked memory {found}", flush=True)
+        return found
 
     def transcode(self) -> dict[str, Any]:
         """Return how fast a whole run is, beside the encoder alone."""
@@ -477,7 +512,7 @@ class Bench:
             worker.close()
 
 
-PARTS = ("decode", "memory", "transcode", "files")
+PARTS = ("decode", "memory", "bus", "transcode", "files")
 
 
 def versions() -> dict[str, str]:
@@ -500,6 +535,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=8, help="of 132 frames, in a file")
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--ffmpeg", default="", help="folder of FFmpeg's libraries for torchcodec")
     parser.add_argument("--json", type=Path)
@@ -516,6 +552,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "versions": versions(),
         "rounds": asked.rounds,
+        "frames of a file": 132 * asked.repeats,
     }
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(asked, Path(folder))

@@ -33,6 +33,9 @@ __all__ = ["CUDARepeat"]
 
 _ALIGNMENT = 256
 
+_READING = 4
+"""Frames that FFmpeg gets back at once: its stream waits for ours once for all of them."""
+
 _FETCHES_AHEAD = 4
 """Results that are fetched before anybody asks, and that nobody asked for, at most in a row."""
 
@@ -150,6 +153,7 @@ class CUDARepeat(Closable):
         if self._between:
             self._between.pop()  # Each frame has a last result of its own.
         self._fetches_ahead, self._ahead = False, 0
+        self._reading: list[VideoFrame] = []
         self._blocks = BlockPool(context, self._nbytes) if calls else None
 
     def _block(self, info: FrameInfo) -> tuple[Frame, CUDAMemory]:
@@ -197,8 +201,9 @@ class CUDARepeat(Closable):
             )
             prepared.launch(start, target)
             start = target
-        # FFmpeg uses the surface again as soon as it has the frame back.
-        context.join(theirs, ours)
+        self._reading.append(frame)
+        if len(self._reading) >= _READING:
+            self._give_back()
         fetch = None
         if self._fetches_ahead:
             fetch = self.fetch(memory)
@@ -214,8 +219,18 @@ class CUDARepeat(Closable):
         """Have the results that follow be fetched at once, for this one was."""
         self._fetches_ahead, self._ahead = True, 0
 
+    def _give_back(self) -> None:
+        """Let FFmpeg have the frames that kernels read, once they have read them.
+
+        It uses a surface again as soon as it has the frame back.
+        """
+        if self._reading:
+            self.context.join(self.stream, self.context.stream_handle)
+            self._reading.clear()
+
     def close(self) -> None:
         """Let go of the device's memory; what was computed stays. May be repeated."""
+        self._give_back()
         if self._blocks is not None:
             self._blocks.close()
         self._between.clear()
