@@ -129,6 +129,8 @@ def _done_text(report: Report) -> str:
         parts.append(" > ".join(size_text(nbytes) for nbytes in sizes))
     if report.route:
         parts.append(f"{size_text(report.bytes_copied_per_frame)} copied a frame")
+    if report.device_bytes:
+        parts.append(f"{size_text(report.device_bytes)} on the device")
     return ", ".join([*parts, _VERIFIED[report.verified]])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
-from bridges.backends.ffmpeg_hardware import pool_frames, surface_address
+from bridges.backends.ffmpeg_hardware import surface_address
 from bridges.backends.ffmpeg_properties import copy_properties
 from bridges.backends.host_array import array_over
 from bridges.backends.layout import plane_layout
@@ -76,7 +76,6 @@ class CUDASurfaces(Surfaces):
         self._ffmpeg = FFmpegContext("cuda")
         self._mapper: MemoryMapper | None = None
         self._seen: dict[int, int] = {}
-        self._decoded_bytes = 0
 
     @property
     def bytes_copied(self) -> int:
@@ -90,8 +89,8 @@ class CUDASurfaces(Surfaces):
 
     @property
     def device_bytes(self) -> int:
-        """Bytes of the frames that the decoder works in and gave out, and of buffers at most."""
-        return self._decoded_bytes + sum(self._seen.values()) + self._context.count.most
+        """Bytes of the frames that the decoder gave out, and of buffers at most."""
+        return sum(self._seen.values()) + self._context.count.most
 
     @property
     def resizing(self) -> Call | None:
@@ -115,8 +114,7 @@ class CUDASurfaces(Surfaces):
     def _count(self, frame: VideoFrame) -> None:
         address = surface_address(frame)
         if address not in self._seen:
-            nbytes = self._seen[address] = nbytes_of(frame)
-            self._decoded_bytes = max(self._decoded_bytes, pool_frames(frame) * nbytes)
+            self._seen[address] = nbytes_of(frame)
 
     def write(self, info: FrameInfo, written: Sequence[int] | None = None) -> XmaFrame:
         """Return a new frame; see `Surfaces.write`."""

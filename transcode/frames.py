@@ -254,7 +254,9 @@ class _Video:
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""
-        quietly = uncaptured_log if self._hardware is not None else contextlib.nullcontext
+        # Of the pools of devices that of VA-API logs.
+        on_va = self._hardware is not None and self._hardware.kind == "vaapi"
+        quietly = uncaptured_log if on_va else contextlib.nullcontext
         decoded = self._pictures()
         while True:
             try:

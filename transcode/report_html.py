@@ -55,6 +55,8 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if report.route:
         yield "route", _text(report.route)
         yield "copied", f"{size_text(report.bytes_copied_per_frame)} a frame"
+    if report.device_bytes:
+        yield "device memory", size_text(report.device_bytes)
     if report.kernel_ms is not None:
         yield "kernels", f"{report.kernel_ms:.1f} ms a frame"
     yield "stages", _stages(report)

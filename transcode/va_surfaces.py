@@ -78,6 +78,8 @@ class VASurfaces(Surfaces):
     @property
     def route(self) -> str:
         """The way from a surface to the device that reads and writes it; empty before the first."""
+        if self._device is None:
+            return ""
         mapper = self._mappers.get(self._target.memory_type)
         return "" if mapper is None else mapper.explain().partition("   ")[0]
 

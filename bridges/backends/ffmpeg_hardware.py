@@ -30,7 +30,6 @@ __all__ = [
     "new_frames_context",
     "open_encoder_for",
     "plane_pitches",
-    "pool_frames",
     "set_size",
     "software_format",
     "software_name",
@@ -139,15 +138,6 @@ def device_reference(frame: VideoFrame) -> int:
     """
     native = AVFrame.from_address(frame_pointer(frame))
     return int(_frames_context(native).device_ref or 0) if native.hw_frames_ctx else 0
-
-
-def pool_frames(frame: VideoFrame) -> int:
-    """Return how many frames the pool of a frame on a device was made with; 0 for one that grows.
-
-    A decoder's own surfaces are as many.
-    """
-    native = AVFrame.from_address(frame_pointer(frame))
-    return int(_frames_context(native).initial_pool_size)
 
 
 def surface_address(frame: VideoFrame) -> int:
