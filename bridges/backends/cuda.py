@@ -38,7 +38,7 @@ from bridges.errors import ClosedError, DeviceNotFoundError, FormatError
 from bridges.native.dlpack import CUDA, capsule
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
-__all__ = ["CUDAContext", "CUDAMemory", "CUDATensor", "create", "probe"]
+__all__ = ["CUDAContext", "CUDAMemory", "CUDATensor", "Fetch", "create", "probe"]
 
 
 class CUDATensor(Tensor):

@@ -53,10 +53,10 @@ def test_a_vaapi_device_keeps_the_case_of_its_node(invoke, jobs):
     assert jobs[0].device == "vaapi:/dev/dri/A9"
 
 
-def test_help_tells_what_a_vaapi_device_does(invoke):
+def test_help_tells_which_devices_decode(invoke):
     said = " ".join(invoke("run", "--help").stdout.split())
-    assert "vaapi[:node] decodes, scales and encodes too" in said
-    assert "--software-fallback Decode in software what a vaapi device cannot." in said
+    assert "cuda and vaapi[:node] decode, scale and encode too" in said
+    assert "--software-fallback Decode in software what such a device cannot." in said
 
 
 def test_shows_source_device_route_notice_and_result(invoke, jobs):
