@@ -105,7 +105,9 @@ def open_input(
             accelerator = hardware.accelerator(fallback=software_fallback)
             try:
                 return _open(url, options, accelerator)
-            except RuntimeError:  # No stream's own decoder works there.
+            except RuntimeError as error:  # No stream's own decoder works there.
+                if not is_file:  # What was read of a pipe cannot be read again.
+                    raise LookupError from error
                 return _with_others(_open(url, options, None))
 
     is_file = status is not None and stat.S_ISREG(status.st_mode)

@@ -14,7 +14,7 @@ from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor, Fetch
 from bridges.backends.cuda_blocks import Block, BlockPool
 from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.closable import Closable
-from bridges.edges.countdown import Countdown
+from bridges.edges.ffmpeg_to_cuda import LentSurface
 from bridges.errors import ClosedError
 from bridges.frame import Frame, FrameInfo
 from xma_plugins.frames import timeless
@@ -50,19 +50,10 @@ class _Decoded:
 
     def frame(self) -> Frame:
         repeat, context = self._repeat, self._repeat.context
-        ours, theirs = context.stream_handle, repeat.stream
-        # FFmpeg uses the surface again as soon as it has the frame back.
-        last = Countdown(len(repeat.layouts), lambda: context.join(theirs, ours))
-        context.join(ours, theirs)
+        surface = LentSurface(self._frame, context, repeat.stream)
+        context.join(context.stream_handle, repeat.stream)
         planes = [
-            CUDATensor(
-                address,
-                layout,
-                owner=self._frame,
-                writeable=False,
-                context=context,
-                on_close=last,
-            )
+            CUDATensor(address, layout, owner=surface, writeable=False, context=context)
             for address, layout in zip(self._addresses, repeat.layouts, strict=False)
         ]
         return Frame(repeat.timed(self._pts), planes)
@@ -77,10 +68,14 @@ class _Computed:
     def __init__(
         self, repeat: CUDARepeat, memory: Block, pts: int | None, fetch: Fetch | None
     ) -> None:
-        self._repeat, self._memory, self._pts, self._fetch = repeat, memory, pts, fetch
+        self._repeat, self._memory, self._pts = repeat, memory, pts
+        self._fetch = fetch
+        self._is_shown = False
 
     def frame(self) -> Frame:
         repeat, memory = self._repeat, self._memory
+        # Somebody may write there now, which what was fetched before does not show.
+        self._fetch, self._is_shown = None, True
         planes = [
             CUDATensor(memory.address + offset, layout, owner=memory, context=repeat.context)
             for layout, offset in zip(repeat.layouts, repeat.offsets, strict=True)
@@ -88,9 +83,9 @@ class _Computed:
         return Frame(repeat.timed(self._pts), planes)
 
     def array(self) -> npt.NDArray[Any] | None:
-        """Return the one plane there is on the host; None where there are several."""
+        """Return the one plane there is on the host; None where the frame tells of its planes."""
         repeat = self._repeat
-        if len(repeat.layouts) > 1:
+        if len(repeat.layouts) > 1 or self._is_shown:
             return None
         repeat.was_fetched()
         if self._fetch is None:
@@ -192,6 +187,7 @@ class CUDARepeat(Closable):
             raise ClosedError(f"the CUDA context {context.name} was closed; make another one")
         memory = self._blocks.take()
         context.join(ours, theirs)
+        self._reading.append(frame)
         start, last = addresses, len(self._prepared) - 1
         for number, (prepared, between) in enumerate(self._prepared):
             target = (
@@ -201,7 +197,6 @@ class CUDARepeat(Closable):
             )
             prepared.launch(start, target)
             start = target
-        self._reading.append(frame)
         if len(self._reading) >= _READING:
             self._give_back()
         fetch = None

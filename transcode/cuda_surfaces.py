@@ -6,8 +6,9 @@ import itertools
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from cuda.bindings import driver
 
-from bridges.backends.cuda_driver import LEGACY_STREAM
+from bridges.backends.cuda_driver import LEGACY_STREAM, check
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
 from bridges.backends.ffmpeg_hardware import surface_address
 from bridges.backends.ffmpeg_properties import copy_properties
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from bridges.backends.cuda import CUDAContext
     from bridges.frame import FrameInfo
-    from bridges.tensor import AccessMode
+    from bridges.tensor import AccessMode, Tensor
     from transcode.filters import Step
     from transcode.job import VideoOptions
     from transcode.kernel_step import Call
@@ -79,7 +80,7 @@ class CUDASurfaces(Surfaces):
 
     @property
     def bytes_copied(self) -> int:
-        """Return 0: frames are read in place, and the device counts what is carried."""
+        """Bytes copied by mappings: none, for frames are read in place."""
         return 0 if self._mapper is None else self._mapper.audit.bytes_copied
 
     @property
@@ -89,7 +90,7 @@ class CUDASurfaces(Surfaces):
 
     @property
     def device_bytes(self) -> int:
-        """Bytes of the frames that the decoder gave out, and of buffers at most."""
+        """Bytes of the decoder's frames that were read here, and of buffers at most."""
         return sum(self._seen.values()) + self._context.count.most
 
     @property
@@ -139,8 +140,17 @@ class CUDASurfaces(Surfaces):
         picture.owner = frame
         for index, plane in enumerate(picture.planes):
             if written is not None and index not in written:
-                self._put(plane, np.asarray(constant_plane(info.format, index, layouts[index])))
+                self._fill(plane, constant_plane(info.format, index, layouts[index]))
         return picture
+
+    def _fill(self, plane: BufferRef, constant: Tensor) -> None:
+        """Write a plane that says nothing, which is one number again and again."""
+        samples = np.asarray(constant)
+        number, item = int(samples.flat[0]), samples.dtype.itemsize
+        address, stream = plane.tensor.handle("data"), self._context.stream_handle
+        fill = driver.cuMemsetD8Async if item == 1 else driver.cuMemsetD16Async
+        with self._context.current:
+            check(fill(address, number, plane.tensor.info.span // item, stream), "fill a plane")
 
     def _put(self, plane: BufferRef, samples: npt.NDArray[Any]) -> None:
         assert plane.buffer is not None
@@ -163,6 +173,15 @@ class CUDASurfaces(Surfaces):
         """Return what NVENC reads of the GPU's frames; empty for encoders in software."""
         return tuple(name for name in surface_formats(codec, "cuda") if name in CUDA_FORMATS)
 
+    def holds(self, info: FrameInfo) -> bool:
+        """Whether both sides are even, as PyAV's frames of a GPU are."""
+        return info.width % 2 == info.height % 2 == 0
+
+    @property
+    def rescales(self) -> bool:
+        """Return False: what is to be as it is has no kernel."""
+        return False
+
     def stays(self, codec: Codec, source: Form, target: Form, *, crops: bool) -> bool:
         """Whether NVENC takes the format as it is; the host crops and converts."""
         return target[2] == source[2] and source[2] in self.formats(codec) and not crops
@@ -182,7 +201,7 @@ class CUDASurfaces(Surfaces):
         if fps is not None:
             steps.append(GraphStep(f"fps={fps}", rate=rate, notices=self._notices))
         if target[:2] != source[:2] and not crops:
-            steps.append(self._resized(target))
+            steps.append(self._resized(target, fetches=fetches))
         elif fetches and source[2] in PIXEL_FORMATS:
             steps.append(_Fetch(self))
         elif fetches:
@@ -190,7 +209,7 @@ class CUDASurfaces(Surfaces):
             steps.append(GraphStep(chain, rate=rate, notices=self._notices))
         return steps
 
-    def _resized(self, target: Form) -> Step:
+    def _resized(self, target: Form, *, fetches: bool) -> Step:
         width, height, _ = target
         return KernelStep(
             [parse_call(f"resize(width={width}, height={height})")],
@@ -199,6 +218,7 @@ class CUDASurfaces(Surfaces):
             pix_fmt=None,
             notices=self._notices,
             surfaces=self,
+            fetches=fetches,
         )
 
     def close(self) -> None:

@@ -68,6 +68,7 @@ class FitStep:
         self._options = options
         self._rate = rate
         self._notices = notices
+        self._source: tuple[int, int, str] | None = None
         self._target: tuple[int, int, str] | None = None
         self._timing: GraphStep | None = None
         self._scaler: ScalerSession | None = None
@@ -78,7 +79,7 @@ class FitStep:
         if frame is not None:
             if self._target is None:
                 self._plan(frame)
-            elif self._is_untouched and self._form(frame) != self._target:
+            elif self._scaler is None and self._form(frame) != self._source:
                 width, height, pix_fmt = self._target
                 self._notices.add(f"frames change their form; scaled to {width}x{height} {pix_fmt}")
                 self._scaler = self._make_scaler(frame)
@@ -88,10 +89,6 @@ class FitStep:
             return
         for timed in self._timing.process(frame):
             yield self._scaled(timed)
-
-    @property
-    def _is_untouched(self) -> bool:
-        return self._timing is None and self._scaler is None
 
     def _scaled(self, frame: VideoFrame) -> VideoFrame:
         if self._scaler is None:
@@ -114,7 +111,7 @@ class FitStep:
         """Decide on the first frame what every frame becomes."""
         pix_fmt = choose_pix_fmt(self._codec, frame.format.name, self._options.pix_fmt)
         width, height = even_size(self._codec, self._options, frame, pix_fmt, self._notices)
-        self._target = width, height, pix_fmt
+        self._source, self._target = self._form(frame), (width, height, pix_fmt)
         filters = []
         if self._options.fps is not None:
             filters.append(f"fps={self._options.fps}")

@@ -72,7 +72,7 @@ class FrameKernels(Closable):
         self._waits = True
         self._repeat: CUDARepeat | None = None
         self._repeated: tuple[int, ...] = ()
-        """The form that it is for, as `frame_place` tells it."""
+        """The form of which that was tried last, as `frame_place` tells it."""
         self._on_cuda = hardware is not None and hardware.kind == "cuda"
         self._forms: dict[tuple[Any, ...], FrameInfo | TensorsInfo] = {}
         self.description = ""
@@ -125,7 +125,7 @@ class FrameKernels(Closable):
                 result = self._repeat.run(frame, place.addresses)
             else:
                 seen = self._mapped(frame)
-                if place is not None:
+                if place is not None and place.form != self._repeated:
                     self._prepare(seen, place.form)
                 result, keep = self._through(seen, number) if self._calls else (seen, frame)
         return Picture(
@@ -140,6 +140,7 @@ class FrameKernels(Closable):
     def _prepare(self, seen: Frame, form: tuple[int, ...]) -> None:
         """Have later frames of a form done with what is found out here, where that can be."""
         self._forget_form()
+        self._repeated = form
         assert self._mapper is not None
         ffmpeg, target = self._mapper.source, self._mapper.target
         assert isinstance(ffmpeg, FFmpegContext)
@@ -154,7 +155,6 @@ class FrameKernels(Closable):
         from transcode.cuda_repeat import CUDARepeat
 
         context, runtime = cast("CUDAContext", target), cast("CUDARuntime", self._runtime)
-        self._repeated = form
         self._repeat = CUDARepeat(runtime, self._calls, ffmpeg, seen, context)
 
     def _forget_form(self) -> None:

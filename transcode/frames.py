@@ -20,7 +20,7 @@ from transcode.container import error_text, open_input
 from transcode.errors import JobError, SourceError
 from transcode.frame_index import FrameIndex, read_index
 from transcode.frame_kernels import FrameKernels
-from transcode.hardware import choose_hardware
+from transcode.hardware import choose_hardware, is_surface
 from transcode.job import parse_time
 from transcode.picture import Picture
 
@@ -202,6 +202,7 @@ class _Video:
         self._lock = threading.Lock()
         self._hardware: Hardware | None = choose_hardware(device)
         self._decoder: VideoCodecContext | None = None
+        self._in_software = False
         self._index: FrameIndex | None = None
         self._closed = False
         with contextlib.ExitStack() as stack:
@@ -221,30 +222,36 @@ class _Video:
     @property
     def device(self) -> str:
         decoder = self._hardware.description if self._hardware else ""
+        if self._hardware is not None and (self._decoder is None or self._in_software):
+            decoder += ", which does not decode this: software does"
         return ", kernels on ".join(filter(None, (decoder, self.kernels.description)))
 
     def _open(self) -> tuple[Any, VideoStream]:
-        hardware = self._hardware
+        container, stream = self._opened_by(self._hardware)
+        if self._hardware is None:
+            return container, stream
+        try:
+            self._decoder = self._hardware.decoder(stream, fallback=self._fallback)
+        except LookupError as why:
+            container.close()
+            if not self._fallback:
+                raise SourceError(f"{self.path}: {why}; say software_fallback=True") from why
+            return self._opened_by(None)
+        return container, stream
+
+    def _opened_by(self, hardware: Hardware | None) -> tuple[Any, VideoStream]:
         container = open_input(self.path, hardware=hardware, software_fallback=self._fallback)
         try:
             pictures = Disposition.attached_pic
             streams = [s for s in container.streams.video if not s.disposition & pictures]
             if not streams or streams[0].codec_context is None:
                 raise SourceError(f"{self.path}: no video stream that this FFmpeg decodes")
-            stream = streams[0]
             if hardware is None:
-                stream.thread_type = "AUTO"
-            else:
-                try:
-                    self._decoder = hardware.decoder(stream, fallback=self._fallback)
-                except LookupError as why:
-                    if not self._fallback:
-                        words = f"{self.path}: {why}; say software_fallback=True"
-                        raise SourceError(words) from why
+                streams[0].thread_type = "AUTO"
         except BaseException:
             container.close()
             raise
-        return container, stream
+        return container, streams[0]
 
     def _free(self) -> None:
         self._container.close()
@@ -254,9 +261,7 @@ class _Video:
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""
-        # Of the pools of devices that of VA-API logs.
-        on_va = self._hardware is not None and self._hardware.kind == "vaapi"
-        quietly = uncaptured_log if on_va else contextlib.nullcontext
+        quietly = uncaptured_log if self._hardware is not None else contextlib.nullcontext
         decoded = self._pictures()
         while True:
             try:
@@ -339,6 +344,7 @@ class _Video:
         if frame is not None:
             if self._hardware is not None and self._decoder is not None:
                 self._hardware.trim(frame, self._decoder)
+                self._in_software = self._in_software or not is_surface(frame)
             if self._first is None and number == 0:
                 self._first = frame.pts
             self._check(frame, number)

@@ -51,6 +51,9 @@ _NAMES = {"vaapi": f"VA-API; {BUILD}", "cuda": "CUDA; install av from PyPI"}
 IN_HARDWARE = {"libdav1d": "av1"}
 """Decoders in software that come first for their codec, and FFmpeg's own, which use devices."""
 
+_ODD_HEIGHT = "pictures of {}x{}: FFmpeg garbles those of an odd height that an NVIDIA GPU decodes"
+"""FFmpeg 8 takes their chroma from a row above where NVDEC put it, and loses the last row."""
+
 _EIGHT_BITS = ("nv12",)
 _DEEP = ("nv12", "p010le")
 _SURFACES_OF = {"hevc": _DEEP, "av1": _DEEP, "vp9": _DEEP}
@@ -134,6 +137,8 @@ class Hardware:
             Nothing does; the message says why.
         """
         context = stream.codec_context
+        if self.kind == "cuda" and context.height % 2:
+            raise LookupError(_ODD_HEIGHT.format(context.width, context.height))
         if not context.is_hwaccel:
             name = IN_HARDWARE.get(context.name)
             if name is None:
@@ -165,16 +170,12 @@ class Hardware:
         Raises
         ------
         JobError
-            The height is odd: FFmpeg 8 takes chroma from one row above where NVDEC put it, and
-            loses the last one.
+            The height became odd; see `decoder`.
         """
         if self.kind != "cuda" or not is_surface(frame):
             return
         if frame.height == decoder.height + 1:
-            raise JobError(
-                f"pictures of {decoder.width}x{decoder.height}: FFmpeg garbles those of an odd "
-                "height that an NVIDIA GPU decodes; leave the device to kernels of OpenCL, or out"
-            )
+            raise JobError(_ODD_HEIGHT.format(decoder.width, decoder.height))
         if frame.width == decoder.width + 1:
             set_size(frame, decoder.width, decoder.height)
 

@@ -77,6 +77,8 @@ class KernelStep:
     surfaces : Surfaces, optional
         What shows the device frames that are a decoder's surfaces, and gives new ones: where the
         encoder takes such, the last kernel writes into them.
+    fetches : bool
+        Whether results leave in the host's memory, whatever the encoder takes.
 
     Attributes
     ----------
@@ -93,9 +95,11 @@ class KernelStep:
         pix_fmt: str | None,
         notices: Notices,
         surfaces: Surfaces | None = None,
+        fetches: bool = False,
     ) -> None:
-        self._surfaces = surfaces
-        self._into_surfaces = () if surfaces is None else surfaces.formats(codec)
+        self._surfaces, self._fetches = surfaces, fetches
+        self._into_surfaces = () if surfaces is None or fetches else surfaces.formats(codec)
+        self._writes_surfaces = False
         self._calls, self._device = list(calls), device
         self._codec, self._pix_fmt, self._notices = codec, pix_fmt, notices
         self._form: FrameInfo | None = None
@@ -263,6 +267,7 @@ class KernelStep:
             pix_fmt=self._pix_fmt,
             notices=self._notices,
             surfaces=self._surfaces,
+            fetches=self._fetches,
         )
         made._rest = self._rest
         self._rest = made
@@ -273,7 +278,9 @@ class KernelStep:
         # What reads its last result would read a surface that an encoder has.
         if self._surfaces is None or kernel.takes_previous:
             return None
-        return self._surfaces.write if made.format.name in self._into_surfaces else None
+        fits = made.format.name in self._into_surfaces and self._surfaces.holds(made)
+        self._writes_surfaces = fits
+        return self._surfaces.write if fits else None
 
     def _session(
         self,
@@ -364,13 +371,13 @@ class KernelStep:
             ends = self._surfaces.route.split(" > ")
         there = [] if kind.value == ends[-1] else [kind.value]
         there = [*ends, *there]
-        back = ends[::-1] if self._into_surfaces else ["CPU", "FFmpeg"]
+        back = ends[::-1] if self._writes_surfaces else ["CPU", "FFmpeg"]
         return " > ".join([*there, *back[back[0] == there[-1] :]])
 
     @property
     def is_zero_copy(self) -> bool:
         """Whether nothing is carried: the device works in host memory, or frames stay on it."""
-        return self._device.driver.shares_host_memory or bool(self._into_surfaces)
+        return self._device.driver.shares_host_memory or self._writes_surfaces
 
     def cancel(self) -> None:
         """Wake a thread that waits for frames to come back; see `Step.cancel`."""

@@ -81,9 +81,9 @@ class Report:
     notices : tuple of str
         Everything that was dropped, converted, assumed or rounded.
     device_bytes : int
-        Memory of a CUDA device that the run took at most: the frames that the decoder gave out, and
-        buffers of kernels. What the decoder works in is not told: some 50 MB for H.264 in 1080p.
-        0 for other devices.
+        Memory of a CUDA device that the run took: each frame of the decoder that kernels read or
+        that was fetched, and buffers of kernels, at most. What the decoder works in is not told:
+        some 50 MB for H.264 in 1080p. 0 for other devices.
     """
 
     source: StreamSummary

@@ -137,12 +137,28 @@ class Source:
         self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
         self.video.thread_count = threads
         if self._hardware is not None:
-            self._prepare(self._hardware)
+            self._prepare(self._hardware, threads)
         self.time_base = self.video.time_base or Fraction(1, 90000)
         self.rate = self.video.average_rate or self.video.guessed_rate
         self.sample_aspect_ratio = self.video.sample_aspect_ratio
 
-    def _prepare(self, hardware: Hardware) -> None:
+    def _open_again(self, threads: int, why: Exception) -> None:
+        """Open the input for software alone.
+
+        Raises
+        ------
+        SourceError
+            It is a pipe, of which some was read.
+        """
+        if not self._can_seek():
+            raise SourceError(f"{self.path}: {why}; leave the device out") from why
+        self.container.close()
+        self.container = open_input(self.path)
+        self.video = self._choose_video()
+        self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
+        self.video.thread_count = threads
+
+    def _prepare(self, hardware: Hardware, threads: int) -> None:
         """Refuse a codec that FFmpeg decodes on no such device, unless software may."""
         try:
             self._decoder = hardware.decoder(self.video, fallback=self._fallback)
@@ -150,6 +166,8 @@ class Source:
             if not self._fallback:
                 raise SourceError(f"{self.path}: {why}; say --software-fallback") from why
             self._notices.add(f"decoded in software: {why}")
+            if self.video.codec_context.is_hwaccel:
+                self._open_again(threads, why)
             self._hardware = None  # It has no part in what follows.
 
     def _place(self, start: Fraction | None, duration: Fraction | None) -> None:

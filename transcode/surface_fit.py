@@ -53,6 +53,7 @@ class SurfaceFitStep:
         self._on_host = FitStep(codec, options, rate=rate, notices=notices)
         self._on_device: list[Step] = []
         self._target: Form | None = None
+        self._rescales = False
 
     @property
     def bytes_copied(self) -> int:
@@ -84,10 +85,11 @@ class SurfaceFitStep:
                 return
             if self._target is None:
                 self._plan(frame)
-            elif not self._on_device and _form(frame) != self._target:
+            elif not self._rescales and _form(frame) != self._target:
                 width, height, pix_fmt = self._target
                 self._notices.add(f"frames change their form; scaled to {width}x{height} {pix_fmt}")
-                self._on_device = self._fitting(_form(frame))
+                self._on_device = [*self._on_device, *self._fitting(_form(frame))]
+                self._rescales = True
         yield from run_steps(self._on_device, frame)
 
     def _through_host(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
@@ -110,6 +112,9 @@ class SurfaceFitStep:
         self._on_device = self._fitting(
             form, crops=crops, fps=options.fps if stays else None, fetches=not stays
         )
+        # What is fetched is scaled by the host where it changes.
+        scales = not stays or target[:2] != form[:2] or self._surfaces.rescales
+        self._rescales = bool(self._on_device) and scales
 
     def _fitting(
         self,

@@ -149,6 +149,15 @@ class Surfaces(Closable):
     def formats(self, codec: Codec) -> tuple[str, ...]:
         """Return how surfaces lie that an encoder takes; empty where it takes none of these."""
 
+    def holds(self, info: FrameInfo) -> bool:
+        """Whether a surface can be made for pictures of a form, which `formats` has."""
+        return True
+
+    @property
+    @abstractmethod
+    def rescales(self) -> bool:
+        """Whether the steps of `fitting` give their target whatever comes, not of one form only."""
+
     @abstractmethod
     def stays(self, codec: Codec, source: Form, target: Form, *, crops: bool) -> bool:
         """Whether a surface reaches an encoder without passing the host's memory.

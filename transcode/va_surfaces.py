@@ -129,6 +129,11 @@ class VASurfaces(Surfaces):
         """Return what an encoder of VA devices reads."""
         return surface_formats(codec, "vaapi")
 
+    @property
+    def rescales(self) -> bool:
+        """Return True: the device's scaler is the last of its filters."""
+        return True
+
     def stays(self, codec: Codec, source: Form, target: Form, *, crops: bool) -> bool:
         """Whether the encoder is on the device, which scales and converts."""
         return bool(self.formats(codec))

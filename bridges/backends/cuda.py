@@ -229,7 +229,8 @@ class Fetch:
             except IndexError:
                 self._event = context.stream.record()
             else:
-                library.cuEventRecord(int(self._event.handle), stream)
+                code = library.cuEventRecord(int(self._event.handle), stream)
+                check_code(code, "record an event")
 
     def array(self) -> npt.NDArray[Any]:
         """Return the samples as soon as they are there; other threads go on meanwhile.
@@ -376,7 +377,6 @@ class CUDAContext(Context):
         DeviceError
             There is too little memory that can be locked.
         """
-        self._check_open()
         return np.ndarray((nbytes,), np.uint8, memoryview(self._pinned.take(nbytes)))
 
     def fetch(self, address: int, info: TensorInfo) -> "Fetch":

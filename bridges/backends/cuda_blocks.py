@@ -1,6 +1,7 @@
 """Blocks of a GPU's memory that are lent again and again, in the order of one stream."""
 
 import threading
+from collections import deque
 
 from bridges.backends.cuda import CUDAContext, CUDAMemory
 from bridges.closable import Closable
@@ -47,7 +48,8 @@ class BlockPool(Closable):
         self._context, self._nbytes = context, nbytes
         # Reentrant: a block may come back by the collector within a call.
         self._lock = threading.RLock()
-        self._waiting: list[CUDAMemory] = []
+        # The first to come back is the first to go: others' streams may read it for a while.
+        self._waiting: deque[CUDAMemory] = deque()
         self._closed = False
 
     def take(self) -> Block:
@@ -59,7 +61,7 @@ class BlockPool(Closable):
             The device has too little memory.
         """
         with self._lock:
-            memory = self._waiting.pop() if self._waiting else None
+            memory = self._waiting.popleft() if self._waiting else None
         return Block(self, memory or CUDAMemory(self._context, self._nbytes))
 
     def give_back(self, memory: CUDAMemory) -> None:

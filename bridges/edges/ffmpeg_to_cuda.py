@@ -1,16 +1,20 @@
 """FFmpeg > CUDA: the planes of a frame that NVDEC decoded, in place on the GPU."""
 
+import sys
 from typing import cast
+
+from av.video.frame import VideoFrame
 
 from bridges.backends.cuda import CUDAContext, CUDATensor
 from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
 from bridges.context import Context
-from bridges.edges.countdown import Countdown
 from bridges.errors import FormatError
 from bridges.frame import Frame
 from bridges.routes import Copied, frame_edge
 from bridges.tensor import AccessMode, MemoryType
+
+__all__ = ["LentSurface", "ffmpeg_to_cuda"]
 
 _ADVICE = (
     "open the file in a block of `with context.current:`, with hwaccel=HWAccel('cuda', "
@@ -18,6 +22,23 @@ _ADVICE = (
 )
 """PyAV's own default, primary_ctx, works only where FFmpeg is the first in the process to use CUDA:
 later the primary context is there, and FFmpeg refuses its flags (ENOTSUP)."""
+
+
+class LentSurface:
+    """A frame of FFmpeg whose planes are seen on the context's stream.
+
+    Once nobody refers to it FFmpeg has the frame back, whose stream then waits for ours: it uses
+    the surface again at once.
+    """
+
+    __slots__ = ("_context", "_frame", "_stream")
+
+    def __init__(self, frame: VideoFrame, context: CUDAContext, stream: int) -> None:
+        self._frame, self._context, self._stream = frame, context, stream
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self._context.join(self._stream, self._context.stream_handle)
 
 
 def _differs(source: Context, target: Context) -> str:
@@ -61,18 +82,16 @@ def ffmpeg_to_cuda(frame: Frame, context: Context, access: AccessMode, copied: C
             f"({name}) is not; {_ADVICE}"
         )
     ours, theirs = context.stream_handle, stream or LEGACY_STREAM
-    # FFmpeg uses the surface again as soon as it has the frame back.
-    last = Countdown(len(planes), lambda: context.join(theirs, ours))
-    writeable, av_frame = bool(access & AccessMode.WRITE), planes[0].parent
+    surface = LentSurface(planes[0].handle("av_frame"), context, theirs)
+    writeable = bool(access & AccessMode.WRITE)
     mapped = [
         CUDATensor(
             tensor.device_address,
             tensor.info,
-            owner=av_frame,
+            owner=surface,
             writeable=writeable,
             context=context,
             parent=tensor,
-            on_close=last,
         )
         for tensor in planes
     ]

@@ -27,6 +27,13 @@ def _library() -> c.CDLL:
     return library
 
 
+def _methods(kind: type) -> int:
+    """Return the table of methods that an object of PyAV points to, in front of its fields."""
+    pointer = c.PYFUNCTYPE(c.c_void_p, c.py_object, c.c_char_p)
+    get = pointer(("PyCapsule_GetPointer", c.pythonapi))
+    return int(get(kind.__pyx_vtable__, None))  # type: ignore[attr-defined]
+
+
 def free_decoder(context: CodecContext) -> bool:
     """Free the decoder behind an object of PyAV, which must not be used any more.
 
@@ -39,6 +46,9 @@ def free_decoder(context: CodecContext) -> bool:
         Whether it was freed; PyAV lays its objects out in another way where not, and frees it.
     """
     library = _library()
+    table = c.c_void_p.from_address(id(context) + object.__basicsize__).value
+    if table != _methods(type(context)):
+        return False
     field = c.c_void_p.from_address(id(context) + _POINTER_OFFSET)
     # The first thing in any AVCodecContext is the class of all of them.
     if not field.value:

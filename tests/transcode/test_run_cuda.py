@@ -20,7 +20,7 @@ from tests.helpers.require import require
 from tests.transcode.cuda_clips import CODECS, NOT_EXACT, OTHERS, TIMES, make_clip
 from transcode import VideoOptions
 from transcode.encoder import find_encoder
-from transcode.errors import EncodeError, JobError, SourceError
+from transcode.errors import EncodeError, SourceError
 from transcode.notices import Notices
 
 LOSSLESS = VideoOptions(codec="ffv1")
@@ -88,14 +88,24 @@ def test_an_odd_width(clip, both):
 
 
 def test_an_odd_height_is_refused(clip, tmp_path):
-    with pytest.raises(JobError, match="321x241: FFmpeg garbles those of an odd height"):
+    with pytest.raises(SourceError, match="321x241: FFmpeg garbles those of an odd height"):
         transcode.run(clip("vp9", (321, 241)), tmp_path / "out.mkv", device="cuda")
     assert not list(tmp_path.iterdir())
-    with (
-        transcode.frames(clip("vp9", (321, 241)), device="cuda") as frames,
-        pytest.raises(JobError, match="odd height"),
-    ):
-        next(iter(frames))
+    with pytest.raises(SourceError, match="odd height"):
+        transcode.frames(clip("vp9", (321, 241)), device="cuda")
+
+
+def test_an_odd_height_is_left_to_software(clip, both, tmp_path):
+    source = clip("vp9", (321, 241))
+    report = transcode.run(
+        source, tmp_path / "mine.mkv", device="cuda", video=LOSSLESS, software_fallback=True
+    )
+    assert any(each.startswith("decoded in software") for each in report.notices)
+    transcode.run(source, tmp_path / "theirs.mkv", device="cpu", video=LOSSLESS)
+    same(tmp_path / "mine.mkv", tmp_path / "theirs.mkv")
+    with transcode.frames(source, device="cuda", software_fallback=True) as frames:
+        assert len(list(frames)) == len(TIMES)
+        assert "software does" in frames.device
 
 
 def test_of_a_gray_picture_luma_alone_is_fetched(clip, both):
