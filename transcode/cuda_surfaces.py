@@ -135,7 +135,11 @@ class CUDASurfaces(Surfaces):
             ]
         planes[0].on_close = lambda: context.join(LEGACY_STREAM, context.stream_handle)
         made = Frame(info, planes)
-        frame = give_to_ffmpeg(made)
+        try:
+            frame = give_to_ffmpeg(made)
+        except BaseException:
+            made.close()
+            raise
         picture = self._picture(frame, made)
         picture.owner = frame
         for index, plane in enumerate(picture.planes):

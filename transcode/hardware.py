@@ -21,6 +21,7 @@ from bridges.frame import FrameInfo
 from bridges.native.nvcuvid import decodes, keep_loaded
 from bridges.tensor import MemoryType
 from transcode.errors import JobError
+from transcode.job import DECODING
 
 if TYPE_CHECKING:
     from av.codec.codec import Codec
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IN_HARDWARE",
-    "KINDS",
     "POOL_FRAMES",
     "Hardware",
     "check_encoder",
@@ -42,9 +42,6 @@ __all__ = [
     "pix_fmt_of",
     "surface_formats",
 ]
-
-KINDS = ("vaapi", "cuda")
-"""Kinds of devices, of those in `bridges.device`, that decode video."""
 
 _NAMES = {"vaapi": f"VA-API; {BUILD}", "cuda": "CUDA; install av from PyPI"}
 
@@ -205,7 +202,7 @@ def choose_hardware(device: str) -> Hardware | None:
         It is not there, or PyAV was built without it; the message says what to do.
     """
     name = DeviceName.parse(device)
-    if name.kind not in KINDS:
+    if name.kind not in DECODING:
         return None
     if name.kind not in hwdevices_available():
         raise DeviceNotFoundError(
@@ -225,7 +222,7 @@ def choose_hardware(device: str) -> Hardware | None:
 
 def is_surface(frame: VideoFrame) -> bool:
     """Whether a frame is on video hardware, and not in host memory."""
-    return frame.format.name in KINDS
+    return frame.format.name in DECODING
 
 
 def pix_fmt_of(frame: VideoFrame) -> str:
@@ -245,7 +242,7 @@ def nbytes_of(frame: VideoFrame) -> int:
 def encodes_on(codec: Codec) -> str:
     """Return the kind of device whose frames alone an encoder takes; empty for any other."""
     names = [entry.name for entry in codec.video_formats or ()]
-    return names[0] if len(names) == 1 and names[0] in KINDS else ""
+    return names[0] if len(names) == 1 and names[0] in DECODING else ""
 
 
 def surface_formats(codec: Codec, kind: str) -> tuple[str, ...]:

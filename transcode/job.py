@@ -11,6 +11,7 @@ from bridges.device import DeviceName
 from transcode.errors import JobError
 
 __all__ = [
+    "DECODING",
     "AudioOptions",
     "DamageMode",
     "Job",
@@ -24,8 +25,8 @@ __all__ = [
     "parse_time",
 ]
 
-_DECODING = ("cuda", "vaapi")
-"""Kinds of devices that decode video."""
+DECODING = ("vaapi", "cuda")
+"""Kinds of devices, of those in `bridges.device`, that decode video."""
 
 VerifyMode = Literal["none", "fast", "full"]
 DamageMode = Literal["fail", "keep"]
@@ -228,7 +229,7 @@ class Job:
             raise JobError(f"damaged is one of {get_args(DamageMode)}, got {self.damaged!r}")
         if not isinstance(self.device, str):
             raise JobError(f"device takes a text such as 'opencl', got {self.device!r}")
-        if DeviceName.parse(self.device).kind not in _DECODING and self.software_fallback:
+        if DeviceName.parse(self.device).kind not in DECODING and self.software_fallback:
             raise JobError(
                 f"software decodes anyway with device {self.device!r}; leave software_fallback "
                 "out, or name a cuda or vaapi device"

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import importlib
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from bridges.errors import (
     FormatError,
     NoRouteError,
 )
+from bridges.formats import pixel_format
+from bridges.frame import Frame, FrameInfo
 from bridges.routes import find_route
 from tests.bridges.cuda_work import NVDEC
 from tests.bridges.memories.cuda import MEMORY, checked, fetch, needs_cuda, store
@@ -513,4 +516,35 @@ def test_two_threads_map_the_same_frame(cuda, clip):
                     assert np.array_equal(fetch(tensor), plane)
 
     run_together(work, range(2))
+    frame.close()
+
+
+@pytest.mark.parametrize("name", ["nv12", "p010le"])
+def test_a_frame_for_ffmpeg_is_the_same_memory(cuda, name):
+    info = FrameInfo(pixel_format(name), 70, 36, pts=3, time_base=Fraction(1, 25))
+    rng = np.random.default_rng(5)
+    frame = Frame(info, [cuda.allocate(layout) for layout in info.planes])
+    expected = [rng.integers(0, 200, each.shape).astype(each.dtype) for each in info.planes]
+    for tensor, samples in zip(frame.tensors, expected, strict=True):
+        store(tensor, samples)
+    mapper = create_mapper([cuda, FFmpegContext("cuda")])
+    assert mapper.explain() == "CUDA > FFmpeg   zero-copy"
+    with mapper.map(frame, READ) as mapped:
+        native = mapped.tensors[0].handle("av_frame")
+    addresses = [tensor.handle("data") for tensor in frame.tensors]
+    assert [plane.buffer_ptr for plane in native.planes] == addresses
+    assert (native.format.name, native.pts, native.time_base) == ("cuda", 3, Fraction(1, 25))
+    # FFmpeg holds the memory beyond the frame that it is of.
+    frame.close()
+    fetched = FFmpegContext().wrap(native.reformat(format=name))
+    for tensor, samples in zip(fetched.tensors, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(tensor), samples)
+
+
+@pytest.mark.parametrize(("name", "width", "height"), [("rgb24", 64, 36), ("nv12", 63, 36)])
+def test_a_frame_that_ffmpeg_does_not_take_from_a_gpu_is_refused(cuda, name, width, height):
+    info = FrameInfo(pixel_format(name), width, height)
+    frame = Frame(info, [cuda.allocate(layout) for layout in info.planes])
+    with pytest.raises(FormatError, match=f"got {name} of {width}x36; download it, or convert"):
+        create_mapper([cuda, FFmpegContext("cuda")]).map(frame, READ)
     frame.close()

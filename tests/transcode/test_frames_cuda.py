@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 import transcode
 from bridges import MemoryType
 from bridges.backends.probe import probe_all
+from bridges.errors import ClosedError
+from tests.bridges.memories.cuda import store
 from tests.helpers.require import require
 from tests.transcode.cuda_clips import CODECS, NOT_EXACT, make_clip
 from transcode.errors import SourceError
@@ -19,6 +22,11 @@ from transcode.errors import SourceError
 def _device():
     found = next(probe for probe in probe_all() if probe.name == "cuda")
     require("cuda", found.available, f"{found.reason}; try: {found.remedy}")
+
+
+@pytest.fixture
+def context_class():
+    return importlib.import_module("bridges.backends.cuda").CUDAContext
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +92,55 @@ def test_what_nvdec_does_not_decode_is_told(clips):
         transcode.frames(path, device="cuda")
 
 
-def test_many_files_leave_no_memory(clip):
-    from cuda.bindings import driver
+def test_what_is_written_into_a_picture_is_fetched(clip):
+    """Also where pictures are fetched ahead, since the ones before were."""
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        for number, picture in enumerate(frames):
+            if number == 4:
+                store(picture.planes[0], 77)
+                assert (np.asarray(picture) == 77).all()
+                assert (np.asarray(picture.on_host().tensors[0]) == 77).all()
+            else:
+                before = np.asarray(picture).copy()
+                np.testing.assert_array_equal(on_host(picture)[0], before)
 
-    from bridges.backends.cuda import CUDAContext
+
+@pytest.mark.parametrize("kernels", [[], ["rgb_to_grayscale"], ["denoise", "invert"]])
+def test_pictures_outlive_their_frames(clip, kernels):
+    with transcode.frames(clip("h264"), device="cuda", kernels=kernels) as frames:
+        expected = [on_host(picture)[0].copy() for picture in frames]
+    with transcode.frames(clip("h264"), device="cuda", kernels=kernels) as frames:
+        pictures = list(frames)
+    gc.collect()
+    for picture, luma in zip(pictures, expected, strict=True):
+        np.testing.assert_array_equal(on_host(picture)[0], luma)
+        picture.close()
+        with pytest.raises(ClosedError, match=r"closed"):
+            on_host(picture)
+
+
+def test_the_surface_of_a_forgotten_picture_goes_back_in_order(clip, context_class, monkeypatch):
+    """FFmpeg's stream waits for the context's, whether a picture was closed or not."""
+    waits = []
+    join = context_class.join
+
+    def counted(context, waiting, working):
+        waits.append(waiting == context.stream_handle)
+        join(context, waiting, working)
+
+    monkeypatch.setattr(context_class, "join", counted)
+    with transcode.frames(clip("h264"), device="cuda") as frames:
+        for number, picture in enumerate(frames):
+            assert picture.planes
+            if number % 2:
+                picture.close()
+        del picture
+        gc.collect()
+        assert waits.count(True) == waits.count(False) == len(frames)
+
+
+def test_many_files_leave_no_memory(clip, context_class):
+    from cuda.bindings import driver
 
     path = clip("h264")
 
@@ -102,7 +155,7 @@ def test_many_files_leave_no_memory(clip):
                 for picture in frames:
                     np.asarray(picture)
 
-    with CUDAContext() as context, context.current:
+    with context_class() as context, context.current:
         read(30)
         before = used()
         read(50)
