@@ -131,8 +131,7 @@ class FrameKernels(Closable):
         return Picture(
             result,
             number=number,
-            pts=(frame.pts or 0) - first,
-            time_base=time_base,
+            time=((frame.pts or 0) - first, time_base),
             to_host=self._to_host,
             keep=keep,
         )

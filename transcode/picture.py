@@ -48,10 +48,8 @@ class Picture(Closable):
         The samples; or the numbers that a kernel makes. The picture owns them.
     number : int
         Which frame of the video.
-    pts : int
-        When it is shown, after the video's first frame, in units of ``time_base``.
-    time_base : Fraction
-        Seconds.
+    time : Fraction, or a pair of int and Fraction
+        When it is shown, in seconds after the video's first frame; or in units of so many seconds.
     to_host : MemoryMapper or None
         The way of its memory to the host; None where it lies there.
     keep : object
@@ -68,8 +66,7 @@ class Picture(Closable):
         samples: MediaFrame | Samples,
         *,
         number: int,
-        pts: int,
-        time_base: Fraction,
+        time: Fraction | tuple[int, Fraction],
         to_host: MemoryMapper | None = None,
         keep: object = None,
     ) -> None:
@@ -77,7 +74,7 @@ class Picture(Closable):
         self._samples: MediaFrame | Samples | None = samples
         self._frame = samples if isinstance(samples, MediaFrame) else None
         self._array: npt.NDArray[Any] | None = None
-        self._shown = pts, time_base
+        self._time = time
         self._to_host = to_host
         self._keep: object | None = keep
         self._on_host: MediaFrame | None = None
@@ -101,8 +98,10 @@ class Picture(Closable):
     @property
     def time(self) -> Fraction:
         """When it is shown, in seconds after the video's first frame."""
-        pts, time_base = self._shown
-        return pts * time_base
+        if isinstance(self._time, tuple):
+            count, unit = self._time
+            return count * unit
+        return self._time
 
     @property
     def info(self) -> Any:
