@@ -76,11 +76,7 @@ class _Computed:
         repeat, memory = self._repeat, self._memory
         # Somebody may write there now, which what was fetched before does not show.
         self._fetch, self._is_shown = None, True
-        planes = [
-            CUDATensor(memory.address + offset, layout, owner=memory, context=repeat.context)
-            for layout, offset in zip(repeat.layouts, repeat.offsets, strict=True)
-        ]
-        return Frame(repeat.timed(self._pts), planes)
+        return Frame(repeat.timed(self._pts), repeat.planes_in(memory))
 
     def array(self) -> npt.NDArray[Any] | None:
         """Return the one plane there is on the host; None where the frame tells of its planes."""
@@ -127,11 +123,10 @@ class CUDARepeat(Closable):
     ) -> None:
         self.context = context
         self.stream = ffmpeg.cuda[1] or LEGACY_STREAM
-        self._source = tuple(tensor.info for tensor in seen.tensors)
         self._prepared: list[tuple[PreparedKernel, tuple[int, ...]]] = []
         self._between: list[CUDAMemory] = []
         self._form, self._time_base = timeless(seen.info), seen.info.time_base
-        self.layouts = self._source
+        self.layouts = tuple(tensor.info for tensor in seen.tensors)
         self.offsets: tuple[int, ...] = ()
         self._nbytes = 0
         source = seen
@@ -158,11 +153,14 @@ class CUDARepeat(Closable):
         *offsets, self._nbytes = itertools.accumulate(spans, initial=0)
         self.offsets = tuple(offsets)
         memory = CUDAMemory(self.context, self._nbytes)
-        planes = [
+        return Frame(info, self.planes_in(memory)), memory
+
+    def planes_in(self, memory: CUDAMemory | Block) -> list[CUDATensor]:
+        """Return the planes of the last result in a block, which they hold."""
+        return [
             CUDATensor(memory.address + offset, layout, owner=memory, context=self.context)
             for layout, offset in zip(self.layouts, self.offsets, strict=True)
         ]
-        return Frame(info, planes), memory
 
     def timed(self, pts: int | None) -> FrameInfo:
         """Return what the result is, with a time."""

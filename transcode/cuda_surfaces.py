@@ -23,7 +23,7 @@ from transcode.filters import GraphStep
 from transcode.fit import even_size
 from transcode.hardware import nbytes_of, surface_formats
 from transcode.kernel_step import KernelStep
-from transcode.surfaces import Form, Surfaces
+from transcode.surfaces import Fitting, Form, Surfaces
 from xma_plugins.builtin.libav_frame import to_av
 from xma_plugins.frame_pool import constant_plane
 
@@ -101,8 +101,8 @@ class CUDASurfaces(Surfaces):
         return get("resize"), self._size_for
 
     def _size_for(self, info: FrameInfo) -> dict[str, int]:
-        names = self._codec, self._options, info, info.format.name
-        width, height = even_size(*names, self._notices)
+        pix_fmt = info.format.name
+        width, height = even_size(self._codec, self._options, info, pix_fmt, self._notices)
         return {"width": width, "height": height}
 
     def _mapped(self, frame: VideoFrame, access: AccessMode) -> Frame:
@@ -119,7 +119,7 @@ class CUDASurfaces(Surfaces):
 
     def write(self, info: FrameInfo, written: Sequence[int] | None = None) -> XmaFrame:
         """Return a new frame; see `Surfaces.write`."""
-        driver, context = self._gpu.driver, self._context
+        gpu, context = self._gpu.driver, self._context
         # Planes lie behind one another, with rows as far apart, as NVENC takes them.
         pitch = -(-info.planes[0].strides[0] // _PITCH) * _PITCH
         layouts = [
@@ -128,9 +128,9 @@ class CUDASurfaces(Surfaces):
         ]
         starts = itertools.accumulate((each.shape[0] * pitch for each in layouts), initial=0)
         *offsets, nbytes = starts
-        with driver.allocate(nbytes) as block:
+        with gpu.allocate(nbytes) as block:
             planes = [
-                driver.view(block, layout, offset)
+                gpu.view(block, layout, offset)
                 for layout, offset in zip(layouts, offsets, strict=True)
             ]
         planes[0].on_close = lambda: context.join(LEGACY_STREAM, context.stream_handle)
@@ -190,28 +190,22 @@ class CUDASurfaces(Surfaces):
         """Whether NVENC takes the format as it is; the host crops and converts."""
         return target[2] == source[2] and source[2] in self.formats(codec) and not crops
 
-    def fitting(
-        self,
-        source: Form,
-        target: Form,
-        *,
-        crops: bool,
-        rate: Fraction | None,
-        fps: Fraction | None,
-        fetches: bool,
-    ) -> list[Step]:
+    def fitting(self, asked: Fitting) -> list[Step]:
         """Return steps of the kernel `resize`, or what fetches; see `Surfaces.fitting`."""
+        *size, pix_fmt = asked.source
         steps: list[Step] = []
-        if fps is not None:
-            steps.append(GraphStep(f"fps={fps}", rate=rate, notices=self._notices))
-        if target[:2] != source[:2] and not crops:
-            steps.append(self._resized(target, fetches=fetches))
-        elif fetches and source[2] in PIXEL_FORMATS:
+        if asked.fps is not None:
+            steps.append(self._graph(f"fps={asked.fps}", asked.rate))
+        if list(asked.target[:2]) != size and not asked.crops:
+            steps.append(self._resized(asked.target, fetches=asked.fetches))
+        elif asked.fetches and pix_fmt in PIXEL_FORMATS:
             steps.append(_Fetch(self))
-        elif fetches:
-            chain = f"hwdownload,format={source[2]}"
-            steps.append(GraphStep(chain, rate=rate, notices=self._notices))
+        elif asked.fetches:
+            steps.append(self._graph(f"hwdownload,format={pix_fmt}", asked.rate))
         return steps
+
+    def _graph(self, chain: str, rate: Fraction | None) -> Step:
+        return GraphStep(chain, rate=rate, notices=self._notices)
 
     def _resized(self, target: Form, *, fetches: bool) -> Step:
         width, height, _ = target

@@ -16,7 +16,7 @@ from transcode.fit import FitStep, even_size
 from transcode.hardware import encodes_on, is_surface, pix_fmt_of
 from transcode.job import VideoOptions
 from transcode.notices import Notices
-from transcode.surfaces import Form, Surfaces
+from transcode.surfaces import Fitting, Form, Surfaces
 
 __all__ = ["SurfaceFitStep"]
 
@@ -88,7 +88,8 @@ class SurfaceFitStep:
             elif not self._rescales and _form(frame) != self._target:
                 width, height, pix_fmt = self._target
                 self._notices.add(f"frames change their form; scaled to {width}x{height} {pix_fmt}")
-                self._on_device = [*self._on_device, *self._fitting(_form(frame))]
+                fitting = Fitting(source=_form(frame), target=self._target, rate=self._rate)
+                self._on_device = [*self._on_device, *self._surfaces.fitting(fitting)]
                 self._rescales = True
         yield from run_steps(self._on_device, frame)
 
@@ -109,25 +110,18 @@ class SurfaceFitStep:
         self._target = target = (*size, pix_fmt if stays else source)
         if target[2] != source and options.pix_fmt is None:
             self._notices.add(f"pixel format {source} > {pix_fmt}, which {self._codec.name} takes")
-        self._on_device = self._fitting(
-            form, crops=crops, fps=options.fps if stays else None, fetches=not stays
+        fitting = Fitting(
+            source=form,
+            target=target,
+            crops=crops,
+            rate=self._rate,
+            fps=options.fps if stays else None,
+            fetches=not stays,
         )
+        self._on_device = self._surfaces.fitting(fitting)
         # What is fetched is scaled by the host where it changes.
         scales = not stays or target[:2] != form[:2] or self._surfaces.rescales
         self._rescales = bool(self._on_device) and scales
-
-    def _fitting(
-        self,
-        source: Form,
-        *,
-        crops: bool = False,
-        fps: Fraction | None = None,
-        fetches: bool = False,
-    ) -> list[Step]:
-        assert self._target is not None
-        return self._surfaces.fitting(
-            source, self._target, crops=crops, rate=self._rate, fps=fps, fetches=fetches
-        )
 
     def cancel(self) -> None:
         """Wake a thread that waits for the device; see `Step.cancel`."""

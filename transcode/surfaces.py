@@ -6,6 +6,7 @@ Each kind of device has a module of its own: `transcode.va_surfaces`, `transcode
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from av.video.frame import VideoFrame
@@ -31,10 +32,34 @@ if TYPE_CHECKING:
     from xma_plugins.buffers import BufferObject
     from xma_plugins.device import Device
 
-__all__ = ["Form", "Surfaces"]
+__all__ = ["Fitting", "Form", "Surfaces"]
 
 Form = tuple[int, int, str]
 """Width, height and pixel format in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """What becomes of surfaces on the way to the encoder.
+
+    Attributes
+    ----------
+    source, target : Form
+        What comes and what goes.
+    crops : bool
+        Whether a smaller target is a part of the picture.
+    rate, fps : Fraction or None
+        The frame rate of the input, and the one to make, where it is to change.
+    fetches : bool
+        Whether they leave in the host's memory.
+    """
+
+    source: Form
+    target: Form
+    crops: bool = False
+    rate: Fraction | None = None
+    fps: Fraction | None = None
+    fetches: bool = False
 
 
 class Surfaces(Closable):
@@ -173,26 +198,5 @@ class Surfaces(Closable):
         """
 
     @abstractmethod
-    def fitting(
-        self,
-        source: Form,
-        target: Form,
-        *,
-        crops: bool,
-        rate: Fraction | None,
-        fps: Fraction | None,
-        fetches: bool,
-    ) -> list[Step]:
-        """Return the steps that make of surfaces what the encoder is to get.
-
-        Parameters
-        ----------
-        source, target : Form
-            What comes and what goes.
-        crops : bool
-            Whether a smaller target is a part of the picture.
-        rate, fps : Fraction or None
-            The frame rate of the input, and the one to make, where it is to change.
-        fetches : bool
-            Whether they leave in the host's memory.
-        """
+    def fitting(self, asked: Fitting) -> list[Step]:
+        """Return the steps that make of surfaces what the encoder is to get."""

@@ -21,13 +21,12 @@ from bridges.tensor import AccessMode, MemoryType
 from bridges.way import contexts_between, surface_modifier
 from transcode.filters import GraphStep
 from transcode.hardware import POOL_FRAMES, surface_formats
-from transcode.surfaces import Form, Surfaces
+from transcode.surfaces import Fitting, Form, Surfaces
 from xma_plugins.frame_pool import constant_plane
 from xma_plugins.frames import XmaFrame, timeless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from fractions import Fraction
 
     from av.codec.codec import Codec
     from av.video.frame import VideoFrame
@@ -138,30 +137,23 @@ class VASurfaces(Surfaces):
         """Whether the encoder is on the device, which scales and converts."""
         return bool(self.formats(codec))
 
-    def fitting(
-        self,
-        source: Form,
-        target: Form,
-        *,
-        crops: bool,
-        rate: Fraction | None,
-        fps: Fraction | None,
-        fetches: bool,
-    ) -> list[Step]:
+    def fitting(self, asked: Fitting) -> list[Step]:
         """Return a chain of the device's own filters; see `Surfaces.fitting`."""
         chain = []
-        if fps is not None:
-            chain.append(f"fps={fps}")
-        width, height, pix_fmt = target
-        if crops:
+        if asked.fps is not None:
+            chain.append(f"fps={asked.fps}")
+        width, height, pix_fmt = asked.target
+        if asked.crops:
             chain.append(f"crop={width}:{height}:0:0")
-        if target != source or chain:
+        if asked.target != asked.source or chain:
             name = pix_fmt.removesuffix("le")
             size = f"w={width}:h={height}"
             chain.append(f"scale_vaapi={size}:format={name}:extra_hw_frames={POOL_FRAMES}")
-        if fetches:
+        if asked.fetches:
             chain += ["hwdownload", f"format={pix_fmt}"]
-        return [GraphStep(",".join(chain), rate=rate, notices=self._notices)] if chain else []
+        if not chain:
+            return []
+        return [GraphStep(",".join(chain), rate=asked.rate, notices=self._notices)]
 
     def _new(self, info: FrameInfo) -> VideoFrame:
         form = timeless(info)
