@@ -172,7 +172,8 @@ class Hardware:
         if self.kind != "cuda" or not is_surface(frame):
             return
         if frame.height == decoder.height + 1:
-            raise JobError(_ODD_HEIGHT.format(decoder.width, decoder.height))
+            words = _ODD_HEIGHT.format(decoder.width, decoder.height)
+            raise JobError(f"{words}; leave the device out")
         if frame.width == decoder.width + 1:
             set_size(frame, decoder.width, decoder.height)
 

@@ -134,13 +134,16 @@ class Source:
         return chosen
 
     def _configure_decoder(self, threads: int) -> None:
-        self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
-        self.video.thread_count = threads
+        self._set_threads(threads)
         if self._hardware is not None:
             self._prepare(self._hardware, threads)
         self.time_base = self.video.time_base or Fraction(1, 90000)
         self.rate = self.video.average_rate or self.video.guessed_rate
         self.sample_aspect_ratio = self.video.sample_aspect_ratio
+
+    def _set_threads(self, count: int) -> None:
+        self.video.thread_type = "FRAME" if count > 1 else "SLICE"
+        self.video.thread_count = count
 
     def _open_again(self, threads: int, why: Exception) -> None:
         """Open the input for software alone.
@@ -155,8 +158,7 @@ class Source:
         self.container.close()
         self.container = open_input(self.path)
         self.video = self._choose_video()
-        self.video.thread_type = "FRAME" if threads > 1 else "SLICE"
-        self.video.thread_count = threads
+        self._set_threads(threads)
 
     def _prepare(self, hardware: Hardware, threads: int) -> None:
         """Refuse a codec that FFmpeg decodes on no such device, unless software may."""
@@ -491,8 +493,10 @@ class Source:
             self._session.close()
         self.container.close()
         if self._decoder is not None:
+            # The stream's own is behind it: who asked it for anything would crash the process.
             free_decoder(self._decoder)
             self._decoder = None
+            del self.video
 
 
 def _place(packet: Packet[Any]) -> str:
