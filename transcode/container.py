@@ -107,7 +107,7 @@ def open_input(
                 return _open(url, options, accelerator)
             except RuntimeError as error:  # No stream's own decoder works there.
                 if not is_file:  # What was read of a pipe cannot be read again.
-                    raise LookupError from error
+                    raise _NoDecoderError from error
                 return _with_others(_open(url, options, None))
 
     is_file = status is not None and stat.S_ISREG(status.st_mode)
@@ -115,11 +115,15 @@ def open_input(
         return work() if is_file else interruptibly(work)
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{_shown(path)}: {_reason(path, status, error)}") from error
-    except LookupError as error:
+    except _NoDecoderError as error:
         raise SourceError(
             f"{_shown(path)}: holds no video that FFmpeg decodes on such a device; say "
             "--software-fallback to decode it in software"
         ) from error
+
+
+class _NoDecoderError(Exception):
+    """No video of a container is decoded on the device."""
 
 
 def _with_others(container: InputContainer) -> InputContainer:
@@ -127,13 +131,13 @@ def _with_others(container: InputContainer) -> InputContainer:
 
     Raises
     ------
-    LookupError
+    _NoDecoderError
         It holds none, and is closed.
     """
     contexts = [stream.codec_context for stream in container.streams.video]
     if not any(context is not None and context.name in IN_HARDWARE for context in contexts):
         container.close()
-        raise LookupError
+        raise _NoDecoderError
     return container
 
 
