@@ -9,6 +9,7 @@ from av.video.frame import VideoFrame
 from bridges.backends.layout import check_linear
 from bridges.errors import DeviceError, FormatError
 from bridges.formats import PixelFormat, pixel_format
+from bridges.native.libavcodec import decoding_device
 from bridges.native.libavutil import (
     AVBufferRef,
     AVFrame,
@@ -18,12 +19,14 @@ from bridges.native.libavutil import (
     frame_pointer,
     library,
 )
+from bridges.native.libavutil_cuda import cuda_device
 from bridges.native.libavutil_drm import AVDRMDeviceContext, AVDRMFrameDescriptor
 
 __all__ = [
     "HARDWARE",
     "check",
     "check_linear_frame",
+    "decode_on_stream",
     "device_reference",
     "hardware_of",
     "new_drm_device",
@@ -143,6 +146,35 @@ def device_reference(frame: VideoFrame) -> int:
 def surface_address(frame: VideoFrame) -> int:
     """Return the address of the first plane of a frame on a device, as FFmpeg tells it."""
     return int(AVFrame.from_address(frame_pointer(frame)).data[0] or 0)
+
+
+def decode_on_stream(decoder: VideoCodecContext, stream: int) -> bool:
+    """Have a decoder on a CUDA device put its work on a stream, before its first frame.
+
+    It is the legacy default stream otherwise, which all decoders of a device share: each waits for
+    whoever works with the frames of another.
+
+    Parameters
+    ----------
+    decoder : av.VideoCodecContext
+        Not open yet.
+    stream : int
+        A ``CUstream`` of the context that the decoder uses. It has to outlive what is decoded.
+
+    Returns
+    -------
+    bool
+        Whether it will; not where PyAV lays its objects out in a way unknown to this version.
+    """
+    reference = decoding_device(decoder)
+    kind = library().av_hwdevice_find_type_by_name(b"cuda")
+    if not reference:
+        return False
+    address = AVBufferRef.from_address(reference).data
+    if AVHWDeviceContext.from_address(address).type != kind:
+        return False
+    cuda_device(reference).stream = stream
+    return True
 
 
 def set_size(frame: VideoFrame, width: int, height: int) -> None:

@@ -1,4 +1,4 @@
-"""Decoders of PyAV freed at a time of one's own choice, while other threads go on."""
+"""What PyAV does not tell of its decoders: their device, and when they are freed."""
 
 import ctypes as c
 import functools
@@ -7,21 +7,31 @@ import os
 import av.codec.context
 from av.codec.context import CodecContext
 
-from bridges.native.loading import declare
+from bridges.native.loading import Prototype, declare
 
-__all__ = ["free_decoder"]
+__all__ = ["decoding_device", "free_decoder"]
 
 _POINTER_OFFSET = object.__basicsize__ + c.sizeof(c.c_void_p)
 """Of ``AVCodecContext *`` in PyAV's object: behind the table of its methods."""
+
+
+class _AVOption(c.Structure):
+    """``AVOption`` (libavutil/opt.h), of which ``offset`` is where an object has the value."""
+
+    _fields_ = (("name", c.c_char_p), ("help", c.c_char_p), ("offset", c.c_int))
 
 
 @functools.cache
 def _library() -> c.CDLL:
     # The very libavcodec that PyAV loaded; see `bridges.native.libavutil.library`.
     library = c.CDLL(av.codec.context.__file__, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-    prototypes = {
+    prototypes: dict[str, Prototype] = {
         "avcodec_free_context": (None, [c.c_void_p]),
         "avcodec_get_class": (c.c_void_p, []),
+        "av_opt_find": (
+            c.POINTER(_AVOption),
+            [c.c_void_p, c.c_char_p, c.c_char_p, c.c_int, c.c_int],
+        ),
     }
     declare(library, prototypes)
     return library
@@ -32,6 +42,39 @@ def _methods(kind: type) -> int:
     pointer = c.PYFUNCTYPE(c.c_void_p, c.py_object, c.c_char_p)
     get = pointer(("PyCapsule_GetPointer", c.pythonapi))
     return int(get(kind.__pyx_vtable__, None))  # type: ignore[attr-defined]
+
+
+def _pointer(context: CodecContext) -> c.c_void_p | None:
+    """Return where an object of PyAV has its ``AVCodecContext *``.
+
+    None where that is none, and where PyAV lays its objects out in another way.
+    """
+    table = c.c_void_p.from_address(id(context) + object.__basicsize__).value
+    if table != _methods(type(context)):
+        return None
+    field = c.c_void_p.from_address(id(context) + _POINTER_OFFSET)
+    # The first thing in any AVCodecContext is the class of all of them.
+    if not field.value:
+        return None
+    found = c.c_void_p.from_address(field.value).value
+    return field if found == _library().avcodec_get_class() else None
+
+
+def decoding_device(context: CodecContext) -> int:
+    """Return the ``AVBufferRef *`` of the AVHWDeviceContext that a decoder is to work on.
+
+    0 where it has none, and where PyAV lays its objects out in another way. It lives as long as
+    the decoder does.
+    """
+    field = _pointer(context)
+    if field is None:
+        return 0
+    # AVCodecContext (libavcodec/avcodec.h) has hw_device_ctx right before hwaccel_flags.
+    flags = _library().av_opt_find(field.value, b"hwaccel_flags", None, 0, 0)
+    if not flags:
+        return 0
+    place = (field.value or 0) + flags.contents.offset - c.sizeof(c.c_void_p)
+    return c.c_void_p.from_address(place).value or 0
 
 
 def free_decoder(context: CodecContext) -> bool:
@@ -45,16 +88,8 @@ def free_decoder(context: CodecContext) -> bool:
     bool
         Whether it was freed; PyAV lays its objects out in another way where not, and frees it.
     """
-    library = _library()
-    table = c.c_void_p.from_address(id(context) + object.__basicsize__).value
-    if table != _methods(type(context)):
+    field = _pointer(context)
+    if field is None:
         return False
-    field = c.c_void_p.from_address(id(context) + _POINTER_OFFSET)
-    # The first thing in any AVCodecContext is the class of all of them.
-    if not field.value:
-        return False
-    found = c.c_void_p.from_address(field.value).value
-    if found != library.avcodec_get_class():
-        return False
-    library.avcodec_free_context(c.addressof(field))
+    _library().avcodec_free_context(c.addressof(field))
     return True

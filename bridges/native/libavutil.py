@@ -268,7 +268,9 @@ def frame_head(frame: VideoFrame) -> tuple[int, ...]:
         The addresses and the line sizes of three planes, width, height, colour range, primaries,
         transfer and matrix, and the ``AVBufferRef *`` of the frames context, or 0.
     """
-    return _head.unpack(c.string_at(frame_pointer(frame), _head.size))
+    library()
+    pointer = c.c_size_t.from_address(id(frame) + _POINTER_OFFSET).value
+    return _head.unpack(c.string_at(pointer, _head.size))
 
 
 def av_error(code: int) -> str:

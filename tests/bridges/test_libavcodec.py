@@ -9,7 +9,7 @@ import av
 import pytest
 
 from bridges.native import libavcodec
-from bridges.native.libavcodec import free_decoder
+from bridges.native.libavcodec import decoding_device, free_decoder
 
 
 @pytest.fixture
@@ -38,3 +38,10 @@ def test_what_is_laid_out_in_another_way_is_left_to_pyav(decoder, monkeypatch):
     monkeypatch.setattr(libavcodec._library(), "avcodec_get_class", lambda: 1)
     assert not free_decoder(context)
     assert context.width > 0
+
+
+def test_a_decoder_in_software_has_no_device(decoder, monkeypatch):
+    context, _ = decoder
+    assert decoding_device(context) == 0
+    monkeypatch.setattr(libavcodec._library(), "avcodec_get_class", lambda: 1)
+    assert decoding_device(context) == 0
