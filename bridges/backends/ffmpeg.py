@@ -105,6 +105,8 @@ class FFmpegTensor(HostArray, Tensor):
         """Nothing to do: the PyAV frame owns the samples, and ``parent`` holds it."""
 
 
+_POOL = AVBufferRef.data.offset
+
 _KEPT_FORMS = 8
 
 
@@ -232,15 +234,15 @@ class FFmpegContext(Context):
     def _wrap_hardware(self, frame: VideoFrame) -> Frame:
         if self._closed:
             raise ClosedError(f"the {self.name} context was closed; make another one")
-        head = frame_head(frame)
-        key = _form_key(head)
+        addresses, key = frame_place(frame)
         form = self._forms.get(key)
         if form is None:
             form = self._form(frame)
-            if self.hardware == "cuda" and head[-1]:
-                self._keep(key, form, head[-1])
-        info = FrameInfo(form.format, head[6], head[7], form.colour, frame.pts, frame.time_base)
-        addresses = head if self.hardware == "cuda" else (0, 0, 0)
+            if self.hardware == "cuda" and key[-1]:
+                self._keep(key, form, AVFrame.from_address(frame_pointer(frame)).hw_frames_ctx)
+        info = FrameInfo(form.format, key[3], key[4], form.colour, frame.pts, frame.time_base)
+        if self.hardware != "cuda":
+            addresses = 0, 0, 0
         return Frame(
             info,
             [
@@ -376,31 +378,19 @@ def new_frame(info: FrameInfo) -> VideoFrame:
     return frame
 
 
-class FramePlace(NamedTuple):
-    """Where a frame lies, and of which form it is.
+def frame_place(frame: VideoFrame) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return where a frame on a device lies, as FFmpeg tells it, and of which form it is.
 
-    Attributes
-    ----------
+    Returns
+    -------
     addresses : tuple of int
         Of three planes; 0 where there is none.
     form : tuple of int
         Equal for frames of one pool, size, layout and colour.
     """
-
-    addresses: tuple[int, ...]
-    form: tuple[int, ...]
-
-
-def frame_place(frame: VideoFrame) -> FramePlace:
-    """Return where a frame on a device lies, as FFmpeg tells it."""
     head = frame_head(frame)
-    return FramePlace(head[:3], _form_key(head))
-
-
-def _form_key(head: tuple[int, ...]) -> tuple[int, ...]:
-    """Return all that `frame_head` tells but addresses, with the pool itself."""
-    pool = c.c_uint64.from_address(head[-1] + AVBufferRef.data.offset).value if head[-1] else 0
-    return (*head[3:12], pool)
+    pool = c.c_uint64.from_address(head[-1] + _POOL).value if head[-1] else 0
+    return head[:3], (*head[3:12], pool)
 
 
 def frame_info(frame: VideoFrame) -> FrameInfo:

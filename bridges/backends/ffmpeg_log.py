@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,19 +57,21 @@ class _Uncaptured:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside = 0
+        self._inside: deque[None] = deque()  # As long as there are threads: it needs no lock.
         self._is_closed = False
 
     def __enter__(self) -> None:
-        with self._changed:
-            while self._is_closed:
-                self._changed.wait()
-            self._inside += 1
+        self._inside.append(None)
+        while self._is_closed:  # Who closed may wait for this thread.
+            self.__exit__()
+            with self._changed:
+                self._changed.wait_for(lambda: not self._is_closed)
+            self._inside.append(None)
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._inside -= 1
-            if self._is_closed:
+        self._inside.pop()
+        if self._is_closed:
+            with self._changed:
                 self._changed.notify_all()
 
     @contextlib.contextmanager
