@@ -10,13 +10,15 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor, Fetch
+from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor
 from bridges.backends.cuda_blocks import Block, BlockPool
 from bridges.backends.cuda_driver import LEGACY_STREAM
+from bridges.backends.cuda_landing import Landings
 from bridges.closable import Closable
 from bridges.edges.ffmpeg_to_cuda import LentSurface
-from bridges.errors import ClosedError
+from bridges.errors import ClosedError, DeviceError
 from bridges.frame import Frame, FrameInfo
+from bridges.tensor import MemoryType
 from xma_plugins.frames import timeless
 
 if TYPE_CHECKING:
@@ -33,20 +35,33 @@ __all__ = ["CUDARepeat"]
 
 _ALIGNMENT = 256
 
-_READING = 4
-"""Frames that FFmpeg gets back at once: its stream waits for ours once for all of them."""
-
-_FETCHES_AHEAD = 4
-"""Results that are fetched before anybody asks, and that nobody asked for, at most in a row."""
+_LANDINGS_AHEAD = 4
+"""Results that land on the host before anybody asks, and nobody asks for, at most in a row."""
 
 
-class _Decoded:
-    """The planes of a decoder's frame, made when they are asked for."""
+class _Made:
+    """What became of one frame, before anybody asks for it; see `transcode.picture.Samples`."""
+
+    memory_type = MemoryType.CUDA
+
+    def __init__(self, repeat: CUDARepeat, pts: int | None) -> None:
+        self._repeat, self._pts = repeat, pts
+        self._is_shown = False
+        """Whether somebody may write to the planes, which no array is to miss."""
+
+    @property
+    def info(self) -> FrameInfo:
+        return self._repeat.timed(self._pts)
+
+
+class _Decoded(_Made):
+    """The planes of a decoder's frame."""
 
     def __init__(
         self, repeat: CUDARepeat, frame: VideoFrame, addresses: Sequence[int], pts: int | None
     ) -> None:
-        self._repeat, self._frame, self._addresses, self._pts = repeat, frame, addresses, pts
+        super().__init__(repeat, pts)
+        self._frame, self._addresses = frame, addresses
 
     def frame(self) -> Frame:
         repeat, context = self._repeat, self._repeat.context
@@ -56,27 +71,22 @@ class _Decoded:
             CUDATensor(address, layout, owner=surface, writeable=False, context=context)
             for address, layout in zip(self._addresses, repeat.layouts, strict=False)
         ]
-        return Frame(repeat.timed(self._pts), planes)
+        return Frame(self.info, planes)
 
     def array(self) -> None:
         """Return None: the frame tells of its planes."""
 
 
-class _Computed:
-    """What kernels made of a frame, in one block of memory."""
+class _Computed(_Made):
+    """What kernels made of a frame, in one block of the device's memory."""
 
-    def __init__(
-        self, repeat: CUDARepeat, memory: Block, pts: int | None, fetch: Fetch | None
-    ) -> None:
-        self._repeat, self._memory, self._pts = repeat, memory, pts
-        self._fetch = fetch
-        self._is_shown = False
+    def __init__(self, repeat: CUDARepeat, memory: Block, pts: int | None) -> None:
+        super().__init__(repeat, pts)
+        self._memory = memory
 
     def frame(self) -> Frame:
-        repeat, memory = self._repeat, self._memory
-        # Somebody may write there now, which what was fetched before does not show.
-        self._fetch, self._is_shown = None, True
-        return Frame(repeat.timed(self._pts), repeat.planes_in(memory))
+        self._is_shown = True
+        return Frame(self.info, self._repeat.planes_in(self._memory))
 
     def array(self) -> npt.NDArray[Any] | None:
         """Return the one plane there is on the host; None where the frame tells of its planes."""
@@ -84,9 +94,37 @@ class _Computed:
         if len(repeat.layouts) > 1 or self._is_shown:
             return None
         repeat.was_fetched()
-        if self._fetch is None:
-            self._fetch = repeat.fetch(self._memory)
-        return self._fetch.array()
+        return repeat.context.fetch(self._memory.address, repeat.layouts[0])
+
+
+class _Landed(_Made):
+    """What kernels wrote to the host's memory by themselves, for results before were fetched.
+
+    That memory is the picture's own: what somebody writes to its array is in its planes.
+    """
+
+    def __init__(
+        self,
+        repeat: CUDARepeat,
+        landing: tuple[int, npt.NDArray[Any]],
+        mark: int,
+        pts: int | None,
+    ) -> None:
+        super().__init__(repeat, pts)
+        self._landing, self._mark = landing, mark
+
+    def frame(self) -> Frame:
+        self._is_shown = True
+        address, _ = self._landing
+        return Frame(self.info, self._repeat.planes_in(self._repeat.taken_back(address)))
+
+    def array(self) -> npt.NDArray[Any] | None:
+        """Return the one plane there is; None where the frame tells of it."""
+        if self._is_shown:
+            return None
+        self._repeat.waited(self._mark)
+        _, array = self._landing
+        return array
 
 
 class CUDARepeat(Closable):
@@ -123,6 +161,7 @@ class CUDARepeat(Closable):
     ) -> None:
         self.context = context
         self.stream = ffmpeg.cuda[1] or LEGACY_STREAM
+        self._joins = self.stream != context.stream_handle
         self._prepared: list[tuple[PreparedKernel, tuple[int, ...]]] = []
         self._between: list[CUDAMemory] = []
         self._form, self._time_base = timeless(seen.info), seen.info.time_base
@@ -142,8 +181,8 @@ class CUDARepeat(Closable):
             source, self._form = target, timeless(made)
         if self._between:
             self._between.pop()  # Each frame has a last result of its own.
-        self._fetches_ahead, self._ahead = False, 0
-        self._reading: list[VideoFrame] = []
+        self._may_land, self._ahead = True, 0
+        self._landings: Landings | None = None
         self._blocks = BlockPool(context, self._nbytes) if calls else None
 
     def _block(self, info: FrameInfo) -> tuple[Frame, CUDAMemory]:
@@ -167,7 +206,7 @@ class CUDARepeat(Closable):
         form = self._form
         return FrameInfo(form.format, form.width, form.height, form.colour, pts, self._time_base)
 
-    def run(self, frame: VideoFrame, addresses: Sequence[int]) -> _Decoded | _Computed:
+    def run(self, frame: VideoFrame, addresses: Sequence[int]) -> _Decoded | _Computed | _Landed:
         """Put the kernels on the stream, for a frame whose planes are at some addresses.
 
         The context has to be current.
@@ -183,47 +222,58 @@ class CUDARepeat(Closable):
         context, ours, theirs = self.context, self.context.stream_handle, self.stream
         if context.closed:
             raise ClosedError(f"the CUDA context {context.name} was closed; make another one")
-        memory = self._blocks.take()
-        context.join(ours, theirs)
-        self._reading.append(frame)
-        start, last = addresses, len(self._prepared) - 1
-        for number, (prepared, between) in enumerate(self._prepared):
-            target = (
-                between
-                if number != last
-                else tuple(memory.address + offset for offset in self.offsets)
-            )
-            prepared.launch(start, target)
-            start = target
-        if len(self._reading) >= _READING:
-            self._give_back()
-        fetch = None
-        if self._fetches_ahead:
-            fetch = self.fetch(memory)
-            self._ahead += 1
-            self._fetches_ahead = self._ahead <= _FETCHES_AHEAD
-        return _Computed(self, memory, pts, fetch)
+        if self._joins:
+            context.join(ours, theirs)
+        made: _Computed | _Landed
+        if self._landings is not None and self._ahead:
+            self._ahead -= 1
+            landing = self._landings.take()
+            self._launch(addresses, landing[:1])
+            made = _Landed(self, landing, self._landings.mark(), pts)
+        else:
+            memory = self._blocks.take()
+            self._launch(addresses, tuple(memory.address + offset for offset in self.offsets))
+            made = _Computed(self, memory, pts)
+        if self._joins:  # FFmpeg uses a surface again as soon as it has the frame back.
+            context.join(theirs, ours)
+        return made
 
-    def fetch(self, memory: Block) -> Fetch:
-        """Begin to copy the one plane of a result to the host."""
-        return self.context.fetch(memory.address, self.layouts[0])
+    def _launch(self, source: Sequence[int], target: tuple[int, ...]) -> None:
+        last = len(self._prepared) - 1
+        for number, (prepared, between) in enumerate(self._prepared):
+            made = target if number == last else between
+            prepared.launch(source, made)
+            source = made
 
     def was_fetched(self) -> None:
-        """Have the results that follow be fetched at once, for this one was."""
-        self._fetches_ahead, self._ahead = True, 0
+        """Have the results that follow land on the host, for this one was fetched."""
+        # One plane without gaps the host sees as it is.
+        if self._landings is None and self._may_land and self.layouts[0].is_contiguous:
+            try:
+                self._landings = Landings(self.context, self.layouts[0])
+            except DeviceError:  # Then each is copied.
+                self._may_land = False
+        self._ahead = _LANDINGS_AHEAD if self._may_land else 0
 
-    def _give_back(self) -> None:
-        """Let FFmpeg have the frames that kernels read, once they have read them.
+    def waited(self, mark: int) -> None:
+        """Wait until a result landed, and have as many follow as before."""
+        assert self._landings is not None
+        self._landings.wait(mark)
+        self._ahead = _LANDINGS_AHEAD if self._may_land else 0
 
-        It uses a surface again as soon as it has the frame back.
-        """
-        if self._reading:
-            self.context.join(self.stream, self.context.stream_handle)
-            self._reading.clear()
+    def taken_back(self, address: int) -> Block:
+        """Return a block with what landed on the host, and have no more land there."""
+        self._may_land, self._ahead = False, 0
+        assert self._blocks is not None
+        memory = self._blocks.take()
+        self.context.put(address, memory.address, self.layouts[0].nbytes)
+        return memory
 
     def close(self) -> None:
         """Let go of the device's memory; what was computed stays. May be repeated."""
-        self._give_back()
+        self._may_land, self._ahead = False, 0
+        if self._landings is not None:
+            self._landings.close()
         if self._blocks is not None:
             self._blocks.close()
         self._between.clear()

@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from fractions import Fraction
 
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
 
     from bridges.backends.cuda import CUDAContext
     from bridges.context import Context
-    from bridges.frame import MediaFrame
     from bridges.kernels import Kernel, Runtime
     from bridges.kernels.cuda import CUDARuntime
     from bridges.media import TensorsInfo
     from transcode.cuda_repeat import CUDARepeat
     from transcode.hardware import Hardware
-    from transcode.picture import Samples
 
 __all__ = ["FrameKernels"]
 
@@ -73,6 +72,7 @@ class FrameKernels(Closable):
         self._repeat: CUDARepeat | None = None
         self._repeated: tuple[int, ...] = ()
         """The form of which that was tried last, as `frame_place` tells it."""
+        self._hardware = hardware
         self._on_cuda = hardware is not None and hardware.kind == "cuda"
         self._forms: dict[tuple[Any, ...], FrameInfo | TensorsInfo] = {}
         self.description = ""
@@ -96,7 +96,28 @@ class FrameKernels(Closable):
         """The way of frames to the device, with what was copied; empty before the first."""
         return "" if self._mapper is None else self._mapper.explain()
 
-    def run(self, frame: VideoFrame, *, number: int, first: int, time_base: Fraction) -> Picture:
+    def repeat(self, frame: VideoFrame, number: int, time: tuple[int, Fraction]) -> Picture | None:
+        """Return what the kernels make of a frame of CUDA's of the form that is known.
+
+        Parameters, and what is raised, are those of `run`; None of any other frame.
+        """
+        repeat = self._repeat
+        if repeat is None:
+            return None
+        addresses, form = frame_place(frame)
+        if form != self._repeated:
+            return None
+        with self._current:
+            made = repeat.run(frame, addresses)
+        return Picture(made, number=number, time=time, to_host=self._to_host)
+
+    def run(
+        self,
+        frame: VideoFrame,
+        number: int,
+        time: tuple[int, Fraction],
+        decoder: VideoCodecContext | None,
+    ) -> Picture:
         """Return what the kernels make of a frame; the frame itself where there are none.
 
         Parameters
@@ -105,10 +126,10 @@ class FrameKernels(Closable):
             As the decoder gives it.
         number : int
             Which frame of the video.
-        first : int
-            The time stamp of the video's first frame.
-        time_base : Fraction
-            Of time stamps, in seconds.
+        time : tuple of int and Fraction
+            When it is shown, after the video's first frame, in units of so many seconds.
+        decoder : av.VideoCodecContext or None
+            Of the frame, where that is a device's.
 
         Raises
         ------
@@ -116,25 +137,21 @@ class FrameKernels(Closable):
             A kernel does not read what it gets.
         KernelError, DeviceError
             As `Runtime.enqueue` raises them.
+        JobError
+            As `Hardware.trim` raises it.
         """
-        keep: object = None
-        result: MediaFrame | Samples
+        keep: object = frame
+        result: Frame | TensorFrame
         with self._current:
-            place = frame_place(frame) if self._on_cuda else None
-            if place is not None and self._repeat is not None and place.form == self._repeated:
-                result = self._repeat.run(frame, place.addresses)
-            else:
-                seen = self._mapped(frame)
-                if place is not None and place.form != self._repeated:
-                    self._prepare(seen, place.form)
-                result, keep = self._through(seen, number) if self._calls else (seen, frame)
-        return Picture(
-            result,
-            number=number,
-            time=((frame.pts or 0) - first, time_base),
-            to_host=self._to_host,
-            keep=keep,
-        )
+            form = frame_place(frame)[1] if self._on_cuda else None
+            if self._hardware is not None and decoder is not None:
+                self._hardware.trim(frame, decoder)
+            result = seen = self._mapped(frame)
+            if form is not None and form != self._repeated:
+                self._prepare(seen, form)
+            if self._calls:
+                result, keep = self._through(seen, number)
+        return Picture(result, number=number, time=time, to_host=self._to_host, keep=keep)
 
     def _prepare(self, seen: Frame, form: tuple[int, ...]) -> None:
         """Have later frames of a form done with what is found out here, where that can be."""

@@ -15,7 +15,6 @@ from av.stream import Disposition
 from bridges.backends.ffmpeg_log import uncaptured_log
 from bridges.closable import Closable
 from bridges.errors import ClosedError
-from bridges.native.libavcodec import free_decoder
 from transcode.container import error_text, open_input
 from transcode.errors import JobError, SourceError
 from transcode.frame_index import FrameIndex, read_index
@@ -255,23 +254,24 @@ class _Video:
 
     def _free(self) -> None:
         self._container.close()
-        if self._decoder is not None:
-            free_decoder(self._decoder)
+        if self._hardware is not None and self._decoder is not None:
+            self._hardware.free(self._decoder)
             self._decoder = None
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""
-        quietly = uncaptured_log if self._hardware is not None else contextlib.nullcontext
         decoded = self._pictures()
-        while True:
-            try:
-                with quietly():
+        busy = contextlib.nullcontext() if self._hardware is None else self._hardware.busy
+        quietly = contextlib.nullcontext() if self._hardware is None else uncaptured_log()
+        try:
+            with busy, quietly:  # FFmpeg makes the decoder only now.
+                frame = next(decoded, None)
+            while frame is not None:
+                yield frame
+                with quietly:
                     frame = next(decoded, None)
-            except av.FFmpegError as error:
-                raise SourceError(self._refusal(error)) from error
-            if frame is None:
-                return
-            yield frame
+        except av.FFmpegError as error:
+            raise SourceError(self._refusal(error)) from error
 
     def _pictures(self) -> Iterator[VideoFrame]:
         decoder = self._decoder or self._stream.codec_context
@@ -324,14 +324,18 @@ class _Video:
     def read(self, number: int) -> Picture | None:
         """Return a frame by its number; None behind the last."""
         with self._lock:
-            self._check_open()
+            if self._closed:
+                self._check_open()
             frame = self._frame(number)
             if frame is None:
                 return None
             first = self._first if self._index is None else self._index.pts[0]
-            return self.kernels.run(
-                frame, number=number, first=first or 0, time_base=self._time_base
-            )
+            time = (frame.pts or 0) - (first or 0), self._time_base
+            picture = self.kernels.repeat(frame, number, time)
+            if picture is None:
+                self._in_software = self._in_software or not is_surface(frame)
+                picture = self.kernels.run(frame, number, time, self._decoder)
+            return picture
 
     def _frame(self, number: int) -> VideoFrame | None:
         position, self._next = self._next, None  # What fails on the way is sought anew.
@@ -342,22 +346,20 @@ class _Video:
             position += 1
             frame = next(self._decoded, None)
         if frame is not None:
-            if self._hardware is not None and self._decoder is not None:
-                self._hardware.trim(frame, self._decoder)
-                self._in_software = self._in_software or not is_surface(frame)
             if self._first is None and number == 0:
                 self._first = frame.pts
-            self._check(frame, number)
+            if self._index is not None:
+                self._check(frame, self._index, number)
             self._begun = True
             position += 1
         self._next = position
         return frame
 
-    def _check(self, frame: VideoFrame, number: int) -> None:
+    def _check(self, frame: VideoFrame, index: FrameIndex, number: int) -> None:
         """Refuse a frame that is not the one that the index has there."""
-        if self._index is not None and frame.pts != self._index.pts[number]:
+        if frame.pts != index.pts[number]:
             raise SourceError(
-                f"{self.path}: frame {number} should be shown at {self._index.time(number)} s, and "
+                f"{self.path}: frame {number} should be shown at {index.time(number)} s, and "
                 f"the decoder gives one of time stamp {frame.pts}; the file is damaged"
             )
 

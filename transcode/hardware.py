@@ -11,14 +11,15 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 
-from bridges.backends.ffmpeg_hardware import set_size, software_name
+from bridges.backends.ffmpeg_hardware import decode_on_stream, set_size, software_name
 from bridges.backends.probe import open_context
 from bridges.backends.vaapi_pyav import BUILD
 from bridges.device import DeviceName
 from bridges.errors import DeviceNotFoundError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import FrameInfo
-from bridges.native.nvcuvid import decodes, keep_loaded
+from bridges.native.libavcodec import free_decoder
+from bridges.native.nvcuvid import decodes, keep_loaded, keep_ready
 from bridges.tensor import MemoryType
 from transcode.errors import JobError
 from transcode.job import DECODING
@@ -96,6 +97,11 @@ class Hardware:
         """A block in which what is opened uses this device's context, where it has one."""
         return contextlib.nullcontext() if self.context is None else self.context.current
 
+    @property
+    def busy(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which a decoder is made or freed here, which others may have to wait for."""
+        return contextlib.nullcontext() if self.context is None else self.context.busy
+
     def accelerator(self, *, fallback: bool) -> HWAccel:
         """Return what has PyAV decode there, and leave the frames there; use it in `current`.
 
@@ -157,6 +163,8 @@ class Hardware:
             # NVDEC's surfaces are copied into a pool that grows. Threads have the device decode
             # ahead, while somebody works with a frame.
             context.thread_type, context.thread_count = "FRAME", _DECODERS_AHEAD
+            assert self.context is not None
+            decode_on_stream(context, self.context.stream_handle)
         return context
 
     def trim(self, frame: VideoFrame, decoder: VideoCodecContext) -> None:
@@ -176,6 +184,13 @@ class Hardware:
             raise JobError(f"{words}; leave the device out")
         if frame.width == decoder.width + 1:
             set_size(frame, decoder.width, decoder.height)
+
+    def free(self, decoder: VideoCodecContext) -> None:
+        """Free what `decoder` returned, which must not be used any more."""
+        with self.current, self.busy:
+            if self.context is not None:
+                keep_ready(self.context.cuda_handle)
+            free_decoder(decoder)
 
     def close(self) -> None:
         """Let go of the context; may be repeated."""

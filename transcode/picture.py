@@ -19,13 +19,19 @@ from bridges.tensor import AccessMode, MemoryType
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from bridges.tensor import Tensor
+    from bridges.tensor import Tensor, TensorInfo
 
 __all__ = ["Picture", "Samples"]
 
 
 class Samples(Protocol):
     """Samples of a picture before anybody has asked for them."""
+
+    memory_type: MemoryType
+
+    @property
+    def info(self) -> FrameInfo:
+        """Format, size, colour and time."""
 
     def frame(self) -> MediaFrame:
         """Return them as a frame, which the caller owns; called once."""
@@ -106,7 +112,8 @@ class Picture(Closable):
     @property
     def info(self) -> Any:
         """Format, size and colour: a `bridges.FrameInfo`, or of numbers a `TensorsInfo`."""
-        return self.frame.info
+        lazy = self._samples if self._frame is None else None
+        return self.frame.info if lazy is None else lazy.info
 
     @property
     def planes(self) -> tuple[Tensor, ...]:
@@ -116,28 +123,39 @@ class Picture(Closable):
     @property
     def memory_type(self) -> MemoryType:
         """The kind of memory that the samples lie in."""
-        return self.frame.memory_type
+        lazy = self._samples if self._frame is None else None
+        return self.frame.memory_type if lazy is None else lazy.memory_type
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a picture of one plane: rows, columns, and channels where there are several."""
-        shape: tuple[int, ...] = self._plane.info.shape
+        shape: tuple[int, ...] = self._layout.shape
         return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a picture of one plane."""
-        dtype: np.dtype[Any] = self._plane.info.dtype
+        dtype: np.dtype[Any] = self._layout.dtype
         return dtype
+
+    @property
+    def _layout(self) -> TensorInfo:
+        """Of the one plane."""
+        info = self.info
+        layouts: tuple[TensorInfo, ...] = (
+            info.planes if isinstance(info, FrameInfo) else info.tensors
+        )
+        if len(layouts) != 1:
+            raise FormatError(
+                f"a picture of {info.format.name} is {len(layouts)} arrays; take its planes, or "
+                "have a kernel make one of them, such as yuv_to_rgb or rgb_to_grayscale"
+            )
+        return layouts[0]
 
     @property
     def _plane(self) -> Any:
         """The one tensor; what array protocols it has depends on its memory."""
-        if len(self.planes) != 1:
-            raise FormatError(
-                f"a picture of {self.info.format.name} is {len(self.planes)} arrays; take its "
-                "planes, or have a kernel make one of them, such as yuv_to_rgb or rgb_to_grayscale"
-            )
+        assert self._layout
         return self.planes[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:

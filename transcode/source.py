@@ -13,7 +13,6 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
 from bridges.backends.ffmpeg_properties import is_damaged, set_sample_aspect_ratio
-from bridges.native.libavcodec import free_decoder
 from transcode.colour import matrix_name
 from transcode.container import error_text, open_input
 from transcode.damage import Damage, missing_end
@@ -492,9 +491,9 @@ class Source:
         if self._session is not None:
             self._session.close()
         self.container.close()
-        if self._decoder is not None:
+        if self._hardware is not None and self._decoder is not None:
             # The stream's own is behind it: who asked it for anything would crash the process.
-            free_decoder(self._decoder)
+            self._hardware.free(self._decoder)
             self._decoder = None
             del self.video
 

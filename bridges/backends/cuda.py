@@ -8,6 +8,7 @@ before a mapping that was written to is closed, with ``context.stream.wait(other
 import sys
 import threading
 from collections import deque
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from bridges.backends.cuda_driver import (
     LEGACY_STREAM,
     Current,
     absence,
+    busy,
     check,
     check_code,
     copy_rows,
@@ -29,7 +31,7 @@ from bridges.backends.cuda_driver import (
     quick,
     rows_of,
 )
-from bridges.backends.cuda_pinned import PinnedMemory, PinnedPool
+from bridges.backends.cuda_pinned import PinnedPool
 from bridges.backends.host_array import array_at
 from bridges.backends.layout import check_samples
 from bridges.backends.probe import Probe
@@ -38,7 +40,7 @@ from bridges.errors import ClosedError, DeviceNotFoundError, FormatError
 from bridges.native.dlpack import CUDA, capsule
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
-__all__ = ["CUDAContext", "CUDAMemory", "CUDATensor", "Fetch", "create", "probe"]
+__all__ = ["CUDAContext", "CUDAMemory", "CUDATensor", "create", "probe"]
 
 
 class CUDATensor(Tensor):
@@ -205,51 +207,6 @@ class CUDAMemory:
                 quick().cuMemFreeAsync(self.address, self._stream)
 
 
-class Fetch:
-    """A copy of samples to page-locked memory, which is under way; see `CUDAContext.fetch`."""
-
-    __slots__ = ("_array", "_event", "_free")
-
-    def __init__(
-        self, context: "CUDAContext", memory: PinnedMemory, address: int, info: TensorInfo
-    ) -> None:
-        rows, row, pitch = rows_of(info)
-        self._free = context.free_events
-        self._array = np.ndarray(info.shape, info.dtype, memoryview(memory))
-        library, stream = quick(), context.stream_handle
-        with context.current:
-            if rows == 1:
-                code = library.cuMemcpyDtoHAsync_v2(memory.address, address, row, stream)
-            else:
-                there, here = (DEVICE_MEMORY, address, pitch), (HOST_MEMORY, memory.address, row)
-                code, *_ = driver.cuMemcpy2DAsync(copy_rows(there, here, rows, row), stream)
-            check_code(int(code), f"copy {info.nbytes} bytes from {context.name}")
-            try:
-                self._event: Any = self._free.pop()
-            except IndexError:
-                self._event = context.stream.record()
-            else:
-                code = library.cuEventRecord(int(self._event.handle), stream)
-                check_code(code, "record an event")
-
-    def array(self) -> npt.NDArray[Any]:
-        """Return the samples as soon as they are there; other threads go on meanwhile.
-
-        Raises
-        ------
-        DeviceError
-            The transfer failed.
-        """
-        if self._event is not None:
-            # Where it is done already the interpreter's lock need not be given away.
-            if quick().cuEventQuery(int(self._event.handle)):
-                with cuda_errors("copy samples to the host"):
-                    self._event.sync()
-            self._free.append(self._event)
-            self._event = None
-        return self._array
-
-
 class _Count:
     """Bytes that are taken at a time, and at most; several threads may count."""
 
@@ -342,6 +299,11 @@ class CUDAContext(Context):
     def _handles(self) -> dict[str, Any]:
         return self._native
 
+    @property
+    def busy(self) -> AbstractContextManager[None]:
+        """A block of work that keeps the driver busy; see `bridges.backends.cuda_driver.busy`."""
+        return busy()
+
     def allocate(self, info: TensorInfo) -> CUDATensor:
         """Return a tensor in new memory of the device; the samples start undefined.
 
@@ -377,15 +339,15 @@ class CUDAContext(Context):
         DeviceError
             There is too little memory that can be locked.
         """
-        return np.ndarray((nbytes,), np.uint8, memoryview(self._pinned.take(nbytes)))
+        return self._pinned.take(nbytes).array((nbytes,), np.dtype(np.uint8))
 
-    def fetch(self, address: int, info: TensorInfo) -> "Fetch":
-        """Begin to copy samples of the device to page-locked memory, after all work so far.
+    def fetch(self, address: int, info: TensorInfo) -> npt.NDArray[Any]:
+        """Return samples of the device in page-locked memory, once all work so far is done.
 
         Parameters
         ----------
         address : int
-            Of the first sample; the memory has to stay until it was copied.
+            Of the first sample.
         info : TensorInfo
             Their layout; the array is dense.
 
@@ -394,9 +356,48 @@ class CUDAContext(Context):
         FormatError
             The samples of a row are not side by side.
         DeviceError
-            There is too little memory that can be locked, or the device refused.
+            There is too little memory that can be locked, or the device failed.
         """
-        return Fetch(self, self._pinned.take(info.nbytes), address, info)
+        rows, row, pitch = rows_of(info)
+        memory = self._pinned.take(info.nbytes)
+        copy = copy_rows(
+            (DEVICE_MEMORY, address, pitch), (HOST_MEMORY, memory.address, row), rows, row
+        )
+        with self.current:
+            check(driver.cuMemcpy2DAsync(copy, self.stream_handle), f"copy from {self.name}")
+        self.wait()
+        return memory.array(info.shape, info.dtype)
+
+    def put(self, source: int, target: int, nbytes: int) -> None:
+        """Copy bytes of page-locked memory to the device, after all work so far, and wait for it.
+
+        Parameters
+        ----------
+        source, target : int
+            Addresses, of the host and of the device.
+        nbytes : int
+            How many.
+
+        Raises
+        ------
+        DeviceError
+            The device failed.
+        """
+        with self.current:
+            done = driver.cuMemcpyHtoDAsync(target, source, nbytes, self.stream_handle)
+            check(done, f"copy {nbytes} bytes to {self.name}")
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for all work so far; other threads go on meanwhile.
+
+        Raises
+        ------
+        DeviceError
+            Some of it failed.
+        """
+        with cuda_errors(f"finish the work on {self.name}"), self.current:
+            self.stream.sync()
 
     def wrap(self, array: Any) -> CUDATensor:
         """Return a tensor over an array of another library (CuPy, Numba, torch), without a copy.
@@ -468,13 +469,15 @@ class CUDAContext(Context):
         Parameters
         ----------
         waiting, working : int
-            ``CUstream``; neither blocks the host.
+            ``CUstream``; neither blocks the host. What is on one stream is in order anyway.
 
         Raises
         ------
         DeviceError
             One of them is no stream of this device.
         """
+        if waiting == working:
+            return
         with self._lock, self.current:
             event, library = self._event_handle, quick()
             code = library.cuEventRecord(event, working) or library.cuStreamWaitEvent(
@@ -513,8 +516,7 @@ class CUDAContext(Context):
         """
         if self._closed:
             return
-        with cuda_errors(f"finish the work on {self.name}"), self.current:
-            self.stream.sync()
+        self.wait()
         self._pinned.close()
         super().close()
 

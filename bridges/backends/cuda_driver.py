@@ -2,10 +2,9 @@
 
 import ctypes
 import functools
-import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 from cuda.bindings import driver
@@ -21,6 +20,7 @@ __all__ = [
     "LEGACY_STREAM",
     "Current",
     "absence",
+    "busy",
     "check",
     "check_code",
     "copy_rows",
@@ -78,31 +78,51 @@ def cuda_errors(action: str) -> Iterator[None]:
 _QUICK: dict[str, Prototype] = {
     "cuCtxPopCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
     "cuCtxPushCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
-    "cuEventQuery": (ctypes.c_int, [ctypes.c_void_p]),
     "cuEventRecord": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
     "cuLaunchKernel": (
         ctypes.c_int,
         [ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3],
     ),
-    "cuMemcpyDtoHAsync_v2": (
-        ctypes.c_int,
-        [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p],
-    ),
     "cuMemFreeAsync": (ctypes.c_int, [ctypes.c_uint64, ctypes.c_void_p]),
     "cuStreamWaitEvent": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint]),
+    "cuStreamWriteValue32_v2": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint],
+    ),
 }
 
 
 @functools.cache
+def _library(kind: type[ctypes.CDLL]) -> Any:
+    library = kind(_DRIVER)
+    declare(library, _QUICK)
+    return library
+
+
+_busy: deque[None] = deque()
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Have other threads' calls of `quick` give the GIL away inside the block.
+
+    For work that keeps the driver's lock for long, such as to make a decoder: who waits for that
+    lock with the GIL stops all threads.
+    """
+    _busy.append(None)
+    try:
+        yield
+    finally:
+        _busy.pop()
+
+
 def quick() -> Any:
     """Return the driver for calls that return at once, which then keep the GIL.
 
     To give it away and take it again costs more than such a call; where many threads want it, a
     hundred times as much.
     """
-    library = ctypes.PyDLL(_DRIVER)
-    declare(library, _QUICK)
-    return library
+    return _library(ctypes.CDLL) if _busy else _library(ctypes.PyDLL)
 
 
 def check_code(code: int, action: str) -> None:
@@ -120,28 +140,19 @@ def check_code(code: int, action: str) -> None:
 class Current:
     """Makes a CUDA context the calling thread's in a ``with`` block, and none of ours after it.
 
-    Blocks within one another are entered once.
+    There may be blocks within one another.
     """
 
     def __init__(self, context: Any) -> None:
         self._context = int(context)
-        self._entered = threading.local()
 
     def __enter__(self) -> None:
-        depth = getattr(self._entered, "depth", 0)
-        if not depth:
-            check_code(quick().cuCtxPushCurrent_v2(self._context), "enter its context")
-        self._entered.depth = depth + 1
+        code = quick().cuCtxPushCurrent_v2(self._context)
+        if code:
+            check_code(code, "enter its context")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._entered.depth -= 1
-        if not self._entered.depth:
-            quick().cuCtxPopCurrent_v2(None)
+    def __exit__(self, *_: object) -> None:
+        quick().cuCtxPopCurrent_v2(None)
 
 
 def rows_of(info: TensorInfo) -> tuple[int, int, int]:

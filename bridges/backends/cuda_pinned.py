@@ -1,10 +1,14 @@
 """Page-locked memory of the host, which GPUs copy to and from by themselves, and used again."""
 
+import contextlib
 import ctypes
 import functools
 import sys
-import threading
+from collections import defaultdict, deque
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from cuda.bindings import driver
 
 from bridges.backends.cuda_driver import Current, check
@@ -22,6 +26,11 @@ class PinnedMemory(ctypes.Array[ctypes.c_uint8]):
     _length_ = 0
     pool: "PinnedPool"
     address: int
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Return a dense array over it, which holds it."""
+        buffer: Any = self
+        return np.ndarray(shape, dtype, buffer)
 
     def __del__(self) -> None:
         # The process takes all with it.
@@ -47,9 +56,8 @@ class PinnedPool:
 
     def __init__(self, current: Current) -> None:
         self._current = current
-        # Reentrant: memory may come back by the collector within a call.
-        self._lock = threading.RLock()
-        self._free: dict[int, list[int]] = {}
+        # Without a lock: memory may come back by the collector within a call.
+        self._free: defaultdict[int, deque[int]] = defaultdict(deque)
         self._closed = False
 
     def take(self, nbytes: int) -> PinnedMemory:
@@ -60,10 +68,9 @@ class PinnedPool:
         DeviceError
             There is too little memory that can be locked.
         """
-        with self._lock:
-            free = self._free.get(nbytes)
-            address = free.pop() if free else 0
-        if not address:
+        try:
+            address = self._free[nbytes].pop()
+        except IndexError:
             with self._current:
                 action = f"lock {nbytes} bytes of the host's memory"
                 address = int(check(driver.cuMemHostAlloc(nbytes, 0), action))
@@ -73,12 +80,19 @@ class PinnedPool:
 
     def give_back(self, address: int, nbytes: int) -> None:
         """Take memory back that was lent; `PinnedMemory` does it."""
-        with self._lock:
-            free = self._free.setdefault(nbytes, [])
-            if not self._closed and len(free) < _KEPT:
-                free.append(address)
-                return
-        self._unlock(address)
+        free = self._free[nbytes]
+        if len(free) < _KEPT:
+            free.append(address)
+        else:
+            self._unlock(address)
+        if self._closed:
+            self._unlock_all()
+
+    def _unlock_all(self) -> None:
+        for free in list(self._free.values()):
+            while free:
+                with contextlib.suppress(IndexError):  # Another thread was quicker.
+                    self._unlock(free.pop())
 
     def _unlock(self, address: int) -> None:
         with self._current:
@@ -86,9 +100,5 @@ class PinnedPool:
 
     def close(self) -> None:
         """Unlock what waits, and what comes back later as it comes; may be repeated."""
-        with self._lock:
-            self._closed = True
-            waiting = [address for free in self._free.values() for address in free]
-            self._free.clear()
-        for address in waiting:
-            self._unlock(address)
+        self._closed = True
+        self._unlock_all()

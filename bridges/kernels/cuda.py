@@ -87,7 +87,6 @@ class PreparedKernel:
     def __init__(self, context: CUDAContext, name: str, plan: Plan, launches: list[Any]) -> None:
         self._stream, self._name = context.stream_handle, name
         self._keep = plan, launches
-        self._launch = quick().cuLaunchKernel
         self._steps = []
         for step, entry, memories in launches:
             slots, pointers = _slots(step)
@@ -116,10 +115,11 @@ class PreparedKernel:
         DeviceError
             The device refused.
         """
+        launch = quick().cuLaunchKernel
         for fixed, slots, places in self._steps:
             for place, is_target, index in places:
                 slots[place] = (target if is_target else source)[index]
-            code = self._launch(*fixed)
+            code = launch(*fixed)
             if code:
                 check_code(code, f"run {self._name}")
 

@@ -105,6 +105,38 @@ def test_what_is_written_into_a_picture_is_fetched(clip):
                 np.testing.assert_array_equal(on_host(picture)[0], before)
 
 
+def test_what_landed_on_the_host_is_on_the_device_where_somebody_asks(clip):
+    """Kernels write to the host's memory where the pictures before were fetched."""
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        expected = [on_host(picture)[0].copy() for picture in frames]
+    asked = {5: lambda picture: picture.planes, 9: lambda picture: picture.on_host()}
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        for number, picture in enumerate(frames):
+            samples = picture._samples
+            assert (picture.shape, picture.info.pts) == (expected[number].shape, samples.info.pts)
+            # One is computed ahead.
+            assert (type(samples).__name__ == "_Landed") == (3 <= number <= 6)
+            asked.get(number, np.asarray)(picture)
+            assert picture.memory_type is MemoryType.CUDA
+            np.testing.assert_array_equal(np.asarray(picture), expected[number])
+            if number in asked:
+                np.testing.assert_array_equal(on_host(picture)[0], expected[number])
+                np.testing.assert_array_equal(np.asarray(picture), expected[number])
+
+
+def test_pictures_that_landed_outlive_their_frames(clip):
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        expected = [on_host(picture)[0].copy() for picture in frames]
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        pictures = []
+        for picture in frames:
+            np.asarray(picture)
+            pictures.append(picture)
+    for picture, gray in zip(pictures, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(picture), gray)
+        np.testing.assert_array_equal(on_host(picture)[0], gray)
+
+
 @pytest.mark.parametrize("kernels", [[], ["rgb_to_grayscale"], ["denoise", "invert"]])
 def test_pictures_outlive_their_frames(clip, kernels):
     with transcode.frames(clip("h264"), device="cuda", kernels=kernels) as frames:
@@ -120,8 +152,12 @@ def test_pictures_outlive_their_frames(clip, kernels):
 
 
 def test_the_surface_of_a_forgotten_picture_goes_back_in_order(clip, context_class, monkeypatch):
-    """FFmpeg's stream waits for the context's, whether a picture was closed or not."""
+    """FFmpeg's stream waits for the context's, whether a picture was closed or not.
+
+    It does where it is another one, as for decoders whose device cannot be reached.
+    """
     waits = []
+    monkeypatch.setattr("transcode.hardware.decode_on_stream", lambda decoder, stream: False)
     join = context_class.join
 
     def counted(context, waiting, working):
@@ -137,6 +173,18 @@ def test_the_surface_of_a_forgotten_picture_goes_back_in_order(clip, context_cla
         del picture
         gc.collect()
         assert waits.count(True) == waits.count(False) == len(frames)
+
+
+def test_a_decoder_works_on_the_stream_of_the_context(clip, context_class, monkeypatch):
+    """Nothing has to wait then, for either, nor for other decoders."""
+    joined = []
+    monkeypatch.setattr(context_class, "join", lambda _, *streams: joined.append(streams))
+    with transcode.frames(clip("h264"), device="cuda", kernels=["invert"]) as frames:
+        for picture in frames:
+            streams = {plane.handle("cuda_stream") for plane in picture.planes}
+    (stream,) = streams
+    assert stream not in (0, 1)  # The legacy default stream.
+    assert set(joined) == {(stream, stream)}
 
 
 def test_many_files_leave_no_memory(clip, context_class):

@@ -1,0 +1,97 @@
+"""What kernels write to the host by themselves, what is kept of NVDEC, and waits for the driver."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+
+import numpy as np
+import pytest
+
+from bridges import TensorInfo
+from tests.bridges.memories.cuda import needs_cuda
+
+LAYOUT = TensorInfo((36, 50), np.dtype("u1"))
+
+
+@pytest.fixture(scope="module")
+def backend():
+    return needs_cuda()
+
+
+@pytest.fixture
+def cuda(backend):
+    with backend.CUDAContext() as context:
+        yield context
+
+
+@pytest.fixture
+def landings(cuda):
+    with importlib.import_module("bridges.backends.cuda_landing").Landings(cuda, LAYOUT) as made:
+        yield made
+
+
+def land(cuda, landings, number):
+    """Have the device write a number; return the array, and the mark behind it."""
+    driver = importlib.import_module("cuda.bindings.driver")
+    address, array = landings.take()
+    with cuda.current:
+        (code,) = driver.cuMemsetD8Async(address, number, LAYOUT.nbytes, cuda.stream_handle)
+        assert not code
+        return array, landings.mark()
+
+
+def test_what_landed_is_there_behind_its_mark(cuda, landings):
+    landed = [land(cuda, landings, number) for number in range(20)]
+    for number, (array, mark) in reversed(list(enumerate(landed))):
+        landings.wait(mark)
+        assert array.shape == LAYOUT.shape
+        assert (array == number).all()
+
+
+def test_marks_begin_anew(cuda, landings):
+    landings._last = (1 << 32) - 3
+    for number in range(6):
+        array, mark = land(cuda, landings, number)
+        landings.wait(mark)
+        assert (array == number).all()
+    assert mark == 3
+
+
+def test_memory_goes_back_once_nobody_refers_to_the_array(landings):
+    address, array = landings.take()
+    part = array[3:, ::2]
+    del array
+    assert landings.take()[0] != address
+    del part
+    gc.collect()
+    assert landings.take()[0] == address
+
+
+def test_arrays_outlive_what_lent_them(cuda, landings):
+    array, _ = land(cuda, landings, 7)
+    landings.close()
+    landings.close()
+    assert (array == 7).all()
+    cuda.close()
+    assert (array == 7).all()
+
+
+def test_a_decoder_is_kept_for_each_context_once(cuda):
+    nvcuvid = importlib.import_module("bridges.native.nvcuvid")
+    with cuda.current:
+        kept = nvcuvid.keep_ready(cuda.cuda_handle)
+        assert kept
+        assert nvcuvid.keep_ready(cuda.cuda_handle) == kept
+
+
+def test_calls_give_the_lock_away_while_the_driver_is_busy(cuda):
+    library = importlib.import_module("bridges.backends.cuda_driver")
+    held = library.quick()
+    with cuda.busy:
+        with cuda.busy:
+            assert library.quick() is not held
+        assert library.quick() is not held
+        array = cuda.allocate(LAYOUT)
+    assert library.quick() is held
+    array.close()
