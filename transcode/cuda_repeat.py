@@ -42,12 +42,12 @@ _LANDINGS_AHEAD = 4
 class _Made:
     """What became of one frame, before anybody asks for it; see `transcode.picture.Samples`."""
 
-    memory_type = MemoryType.CUDA
+    memory_type = MemoryType.CUDA  # Of the planes, wherever the samples are so far.
 
     def __init__(self, repeat: CUDARepeat, pts: int | None) -> None:
         self._repeat, self._pts = repeat, pts
         self._is_shown = False
-        """Whether somebody may write to the planes, which no array is to miss."""
+        """Whether there are planes, which somebody may write to: later arrays are of them."""
 
     @property
     def info(self) -> FrameInfo:
@@ -122,7 +122,8 @@ class _Landed(_Made):
         """Return the one plane there is; None where the frame tells of it."""
         if self._is_shown:
             return None
-        self._repeat.waited(self._mark)
+        self._repeat.was_fetched()
+        self._repeat.wait(self._mark)
         _, array = self._landing
         return array
 
@@ -181,9 +182,19 @@ class CUDARepeat(Closable):
             source, self._form = target, timeless(made)
         if self._between:
             self._between.pop()  # Each frame has a last result of its own.
-        self._may_land, self._ahead = True, 0
-        self._landings: Landings | None = None
         self._blocks = BlockPool(context, self._nbytes) if calls else None
+        self._landings = self._new_landings() if calls else None
+        self._may_land, self._ahead = self._landings is not None, 0
+
+    def _new_landings(self) -> Landings | None:
+        """Return where results may land; None where each is to be copied."""
+        # One plane without gaps the host sees as it is.
+        if len(self.layouts) > 1 or not self.layouts[0].is_contiguous:
+            return None
+        try:
+            return Landings(self.context, self.layouts[0])
+        except DeviceError:
+            return None
 
     def _block(self, info: FrameInfo) -> tuple[Frame, CUDAMemory]:
         """Return a frame in one block, which the layouts are from now on those of."""
@@ -225,10 +236,13 @@ class CUDARepeat(Closable):
         if self._joins:
             context.join(ours, theirs)
         made: _Computed | _Landed
+        landing = None
         if self._landings is not None and self._ahead:
             self._ahead -= 1
             landing = self._landings.take()
+        if landing is not None:
             self._launch(addresses, landing[:1])
+            assert self._landings is not None
             made = _Landed(self, landing, self._landings.mark(), pts)
         else:
             memory = self._blocks.take()
@@ -247,19 +261,12 @@ class CUDARepeat(Closable):
 
     def was_fetched(self) -> None:
         """Have the results that follow land on the host, for this one was fetched."""
-        # One plane without gaps the host sees as it is.
-        if self._landings is None and self._may_land and self.layouts[0].is_contiguous:
-            try:
-                self._landings = Landings(self.context, self.layouts[0])
-            except DeviceError:  # Then each is copied.
-                self._may_land = False
         self._ahead = _LANDINGS_AHEAD if self._may_land else 0
 
-    def waited(self, mark: int) -> None:
-        """Wait until a result landed, and have as many follow as before."""
+    def wait(self, mark: int) -> None:
+        """Wait until a result landed."""
         assert self._landings is not None
         self._landings.wait(mark)
-        self._ahead = _LANDINGS_AHEAD if self._may_land else 0
 
     def taken_back(self, address: int) -> Block:
         """Return a block with what landed on the host, and have no more land there."""

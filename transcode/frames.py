@@ -255,16 +255,18 @@ class _Video:
     def _free(self) -> None:
         self._container.close()
         if self._hardware is not None and self._decoder is not None:
-            self._hardware.free(self._decoder)
+            has_decoded = self._begun and not self._in_software
+            self._hardware.free(self._decoder, has_decoded=has_decoded)
             self._decoder = None
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""
         decoded = self._pictures()
-        busy = contextlib.nullcontext() if self._hardware is None else self._hardware.busy
-        quietly = contextlib.nullcontext() if self._hardware is None else uncaptured_log()
+        hardware, nothing = self._hardware, contextlib.nullcontext()
+        quietly = nothing if hardware is None else uncaptured_log()
         try:
-            with busy, quietly:  # FFmpeg makes the decoder only now.
+            # FFmpeg makes the decoder for the first frame.
+            with nothing if hardware is None or self._begun else hardware.busy, quietly:
                 frame = next(decoded, None)
             while frame is not None:
                 yield frame

@@ -185,12 +185,24 @@ class Hardware:
         if frame.width == decoder.width + 1:
             set_size(frame, decoder.width, decoder.height)
 
-    def free(self, decoder: VideoCodecContext) -> None:
-        """Free what `decoder` returned, which must not be used any more."""
-        with self.current, self.busy:
-            if self.context is not None:
-                keep_ready(self.context.cuda_handle)
-            free_decoder(decoder)
+    def free(self, decoder: VideoCodecContext, *, has_decoded: bool) -> None:
+        """Free what `decoder` returned, which must not be used any more.
+
+        Parameters
+        ----------
+        decoder : av.VideoCodecContext
+            As above.
+        has_decoded : bool
+            Whether it decoded frames on the device.
+        """
+        try:
+            with self.busy:
+                if self.context is not None and has_decoded:
+                    with self.context.current:
+                        keep_ready(self.context.cuda_handle)
+        finally:
+            with self.busy:
+                free_decoder(decoder)
 
     def close(self) -> None:
         """Let go of the context; may be repeated."""

@@ -99,6 +99,7 @@ class Picture(Closable):
             if samples is None:
                 raise ClosedError("this picture was closed; take it again")
             self._frame = samples if isinstance(samples, MediaFrame) else samples.frame()
+            self._array = None  # Whoever has the planes may write to them.
         return self._frame
 
     @property
@@ -129,43 +130,43 @@ class Picture(Closable):
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a picture of one plane: rows, columns, and channels where there are several."""
-        shape: tuple[int, ...] = self._layout.shape
+        shape: tuple[int, ...] = self._one_layout().shape
         return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of a picture of one plane."""
-        dtype: np.dtype[Any] = self._layout.dtype
+        dtype: np.dtype[Any] = self._one_layout().dtype
         return dtype
 
-    @property
-    def _layout(self) -> TensorInfo:
-        """Of the one plane."""
+    def _one_layout(self) -> TensorInfo:
+        """Return that of the one plane; refuse pictures of several."""
         info = self.info
-        layouts: tuple[TensorInfo, ...] = (
-            info.planes if isinstance(info, FrameInfo) else info.tensors
-        )
+        if isinstance(info, FrameInfo):
+            layouts, name = info.planes, f"a picture of {info.format.name}"
+            advice = "; or have a kernel make one of them, such as yuv_to_rgb or rgb_to_grayscale"
+        else:
+            layouts, name, advice = info.tensors, "this result", ""
         if len(layouts) != 1:
-            raise FormatError(
-                f"a picture of {info.format.name} is {len(layouts)} arrays; take its planes, or "
-                "have a kernel make one of them, such as yuv_to_rgb or rgb_to_grayscale"
-            )
-        return layouts[0]
+            raise FormatError(f"{name} is {len(layouts)} arrays; take its planes{advice}")
+        layout: TensorInfo = layouts[0]
+        return layout
 
-    @property
-    def _plane(self) -> Any:
-        """The one tensor; what array protocols it has depends on its memory."""
-        assert self._layout
+    def _one_plane(self) -> Any:
+        """Return the one tensor; what array protocols it has depends on its memory."""
+        self._one_layout()
         return self.planes[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         samples = self._samples
-        if samples is not None and not isinstance(samples, MediaFrame) and copy is not False:
+        if samples is not None and not isinstance(samples, MediaFrame):
+            if copy is False:
+                raise ValueError(f"{self.memory_type.value} memory reaches the host as a copy only")
             if self._array is None:
                 self._array = samples.array()
             if self._array is not None:
                 return np.array(self._array, dtype=dtype, copy=copy)
-        context = self._plane.context
+        context = self._one_plane().context
         if copy is False and context is not None and not context.shares_host_memory:
             raise ValueError(f"{self.memory_type.value} memory reaches the host as a copy only")
         return np.array(np.asarray(self.on_host().tensors[0]), dtype=dtype, copy=copy)
@@ -182,17 +183,17 @@ class Picture(Closable):
         return self._on_host
 
     def __dlpack__(self, **asked: Any) -> Any:
-        return self._plane.__dlpack__(**asked)
+        return self._one_plane().__dlpack__(**asked)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        device: tuple[int, int] = self._plane.__dlpack_device__()
+        device: tuple[int, int] = self._one_plane().__dlpack_device__()
         return device
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         if self.memory_type is not MemoryType.CUDA:
             raise AttributeError(f"{self.memory_type.value} memory has no CUDA array interface")
-        told: dict[str, Any] = self._plane.__cuda_array_interface__
+        told: dict[str, Any] = self._one_plane().__cuda_array_interface__
         return told
 
     def __repr__(self) -> str:

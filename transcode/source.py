@@ -493,7 +493,7 @@ class Source:
         self.container.close()
         if self._hardware is not None and self._decoder is not None:
             # The stream's own is behind it: who asked it for anything would crash the process.
-            self._hardware.free(self._decoder)
+            self._hardware.free(self._decoder, has_decoded=self.frames_decoded > 0)
             self._decoder = None
             del self.video
 

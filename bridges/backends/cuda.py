@@ -40,7 +40,7 @@ from bridges.errors import ClosedError, DeviceNotFoundError, FormatError
 from bridges.native.dlpack import CUDA, capsule
 from bridges.tensor import MemoryType, Tensor, TensorInfo
 
-__all__ = ["CUDAContext", "CUDAMemory", "CUDATensor", "create", "probe"]
+__all__ = ["CUDAContext", "CUDAMemory", "CUDATensor", "Lent", "create", "probe"]
 
 
 class CUDATensor(Tensor):
@@ -95,9 +95,14 @@ class CUDATensor(Tensor):
             parent=self,
         )
 
+    def _lend(self) -> None:
+        if isinstance(self._owner, Lent):
+            self._owner.is_lent = True
+
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         # Version 3: the consumer waits for "stream", on which the samples become what they are.
+        self._lend()
         return {
             "shape": self.info.shape,
             "typestr": self.info.dtype.str,
@@ -155,6 +160,8 @@ class CUDATensor(Tensor):
             device=self.__dlpack_device__(),
             max_version=max_version,
         )
+        if not copy:
+            self._lend()
         if stream != -1:
             self.context.join(LEGACY_STREAM if stream is None else stream, self._stream)
         return lent
@@ -163,7 +170,24 @@ class CUDATensor(Tensor):
         self._owner = None
 
 
-class CUDAMemory:
+class Lent:
+    """What owns memory that other libraries may work with, on streams of their own.
+
+    Attributes
+    ----------
+    is_lent : bool
+        Whether one of them was told of the memory. Before it is used again, everything waits for
+        the legacy default stream, where most of them work; who works on another one keeps the array
+        until that is through.
+    """
+
+    __slots__ = ("is_lent",)
+
+    def __init__(self) -> None:
+        self.is_lent = False
+
+
+class CUDAMemory(Lent):
     """Memory of a device, from its pool: taken and given back in the order of a context's stream.
 
     It goes back once nobody refers to it, and holds what the stream is part of.
@@ -191,6 +215,7 @@ class CUDAMemory:
     __slots__ = ("_context", "_stream", "address", "nbytes")
 
     def __init__(self, context: "CUDAContext", nbytes: int) -> None:
+        super().__init__()
         self._context, self._stream, self.nbytes = context, context.stream_handle, nbytes
         with context.current:
             # Without the interpreter's lock: the driver may be busy with other threads' decoders.
@@ -203,6 +228,8 @@ class CUDAMemory:
         # At its end the process takes all with it; the stream may have gone before.
         if hasattr(self, "address") and not sys.is_finalizing():
             self._context.count.add(-self.nbytes)
+            if self.is_lent:
+                self._context.join(self._stream, LEGACY_STREAM)
             with self._context.current:
                 quick().cuMemFreeAsync(self.address, self._stream)
 
@@ -263,7 +290,6 @@ class CUDAContext(Context):
             )
         self.ordinal = ordinal
         self.name = f"CUDA device {names[ordinal]}"
-        self._lock = threading.Lock()
         previous = check(driver.cuCtxGetCurrent(), "tell the thread's context")
         with cuda_errors(f"open {self.name}"):
             self.device: Any = Device(ordinal)
@@ -285,9 +311,6 @@ class CUDAContext(Context):
         self.pool_handle = int(self._pool.handle)
         self.count = _Count()
         self._pinned = PinnedPool(self.current)
-        # One event does: a stream that waits for it waits for what it recorded at that moment.
-        self._event: Any = self.stream.record()
-        self._event_handle = int(self._event.handle)
         self.free_events: deque[Any] = deque()
         self.cuda_handle = int(native)
         self._native = {
@@ -478,11 +501,17 @@ class CUDAContext(Context):
         """
         if waiting == working:
             return
-        with self._lock, self.current:
-            event, library = self._event_handle, quick()
-            code = library.cuEventRecord(event, working) or library.cuStreamWaitEvent(
-                waiting, event, 0
-            )
+        with self.current:
+            # No lock: memory may come back by the collector within this call, and join too.
+            try:
+                event = self.free_events.pop()
+            except IndexError:
+                event = self.stream.record()
+            handle, library = int(event.handle), quick()
+            code = library.cuEventRecord(handle, working)
+            # Who waits for an event waits for what it recorded last, at that moment.
+            code = code or library.cuStreamWaitEvent(waiting, handle, 0)
+            self.free_events.append(event)
         if code:
             check_code(code, "have a stream wait for another")
 

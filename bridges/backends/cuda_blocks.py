@@ -1,9 +1,11 @@
 """Blocks of a GPU's memory that are lent again and again, in the order of one stream."""
 
+import sys
 import threading
 from collections import deque
 
-from bridges.backends.cuda import CUDAContext, CUDAMemory
+from bridges.backends.cuda import CUDAContext, CUDAMemory, Lent
+from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.closable import Closable
 
 __all__ = ["Block", "BlockPool"]
@@ -12,7 +14,7 @@ _KEPT = 4
 """Blocks that wait; whoever takes one a frame has let go of most before the next."""
 
 
-class Block:
+class Block(Lent):
     """Memory that is lent; it goes back to its pool once nobody refers to it.
 
     Attributes
@@ -24,10 +26,11 @@ class Block:
     __slots__ = ("_memory", "_pool", "address")
 
     def __init__(self, pool: "BlockPool", memory: CUDAMemory) -> None:
+        self.is_lent = False
         self._pool, self._memory, self.address = pool, memory, memory.address
 
     def __del__(self) -> None:
-        self._pool.give_back(self._memory)
+        self._pool.give_back(self._memory, is_lent=self.is_lent)
 
 
 class BlockPool(Closable):
@@ -48,7 +51,6 @@ class BlockPool(Closable):
         self._context, self._nbytes = context, nbytes
         # Reentrant: a block may come back by the collector within a call.
         self._lock = threading.RLock()
-        # The first to come back is the first to go: others' streams may read it for a while.
         self._waiting: deque[CUDAMemory] = deque()
         self._closed = False
 
@@ -64,8 +66,10 @@ class BlockPool(Closable):
             memory = self._waiting.popleft() if self._waiting else None
         return Block(self, memory or CUDAMemory(self._context, self._nbytes))
 
-    def give_back(self, memory: CUDAMemory) -> None:
-        """Take memory back that was lent; `Block` does it."""
+    def give_back(self, memory: CUDAMemory, *, is_lent: bool) -> None:
+        """Take memory back that was lent; `Block` does it, and says whether to others too."""
+        if is_lent and not sys.is_finalizing():
+            self._context.join(self._context.stream_handle, LEGACY_STREAM)
         with self._lock:
             if not self._closed and len(self._waiting) < _KEPT:
                 self._waiting.append(memory)

@@ -9,6 +9,7 @@ from bridges.backends.cuda import CUDAContext
 from bridges.backends.cuda_driver import check_code, quick
 from bridges.backends.cuda_pinned import PinnedPool
 from bridges.closable import Closable
+from bridges.errors import DeviceError
 from bridges.tensor import TensorInfo
 
 __all__ = ["Landings"]
@@ -52,17 +53,16 @@ class Landings(Closable):
             self._pool.close()
             raise
 
-    def take(self) -> tuple[int, npt.NDArray[Any]]:
+    def take(self) -> tuple[int, npt.NDArray[Any]] | None:
         """Return the address of new memory, which host and device have alike, and an array over it.
 
-        The memory goes back to its pool once nobody refers to the array.
-
-        Raises
-        ------
-        DeviceError
-            There is too little memory that can be locked.
+        The memory goes back to its pool once nobody refers to the array. None: there is too little
+        that can be locked.
         """
-        memory = self._pool.take(self._nbytes)
+        try:
+            memory = self._pool.take(self._nbytes)
+        except DeviceError:
+            return None
         return memory.address, memory.array(self._shape, self._dtype)
 
     def mark(self) -> int:
@@ -90,12 +90,15 @@ class Landings(Closable):
         DeviceError
             Some work failed.
         """
-        # What lies behind the last mark is as far as half of them all.
+        # Counted in a circle, a mark that is not reached yet lies before the number there.
         if (self._reached.value - mark) % _MARKS >= _MARKS // 2:
             self._context.wait()
 
     def close(self) -> None:
-        """Wait for the device, and let go of what waits; arrays stay good. May be repeated."""
+        """Wait for the device, and unlock memory that nobody has; arrays stay good.
+
+        May be repeated.
+        """
         if not self._context.closed:
             self._context.wait()
         self._pool.close()

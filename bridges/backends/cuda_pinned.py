@@ -84,6 +84,8 @@ class PinnedPool:
         if len(free) < _KEPT:
             free.append(address)
         else:
+            with self._current:
+                driver.cuCtxSynchronize()  # A kernel or a copy may still write there.
             self._unlock(address)
         if self._closed:
             self._unlock_all()
@@ -102,3 +104,8 @@ class PinnedPool:
         """Unlock what waits, and what comes back later as it comes; may be repeated."""
         self._closed = True
         self._unlock_all()
+
+    def __del__(self) -> None:
+        # Nobody has memory of it any more, for that would hold it.
+        if not sys.is_finalizing():
+            self._unlock_all()

@@ -105,7 +105,7 @@ class FFmpegTensor(HostArray, Tensor):
         """Nothing to do: the PyAV frame owns the samples, and ``parent`` holds it."""
 
 
-_POOL = AVBufferRef.data.offset
+_DATA_OFFSET = AVBufferRef.data.offset
 
 _KEPT_FORMS = 8
 
@@ -389,7 +389,7 @@ def frame_place(frame: VideoFrame) -> tuple[tuple[int, ...], tuple[int, ...]]:
         Equal for frames of one pool, size, layout and colour.
     """
     head = frame_head(frame)
-    pool = c.c_uint64.from_address(head[-1] + _POOL).value if head[-1] else 0
+    pool = c.c_uint64.from_address(head[-1] + _DATA_OFFSET).value if head[-1] else 0
     return head[:3], (*head[3:12], pool)
 
 

@@ -57,7 +57,7 @@ class _Uncaptured:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside: deque[None] = deque()  # As long as there are threads: it needs no lock.
+        self._inside: deque[None] = deque()  # An entry for each thread: it needs no lock.
         self._is_closed = False
 
     def __enter__(self) -> None:

@@ -5,7 +5,7 @@ from typing import cast
 
 from av.video.frame import VideoFrame
 
-from bridges.backends.cuda import CUDAContext, CUDATensor
+from bridges.backends.cuda import CUDAContext, CUDATensor, Lent
 from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.backends.ffmpeg import FFmpegContext, FFmpegTensor
 from bridges.context import Context
@@ -24,7 +24,7 @@ _ADVICE = (
 later the primary context is there, and FFmpeg refuses its flags (ENOTSUP)."""
 
 
-class LentSurface:
+class LentSurface(Lent):
     """A frame of FFmpeg whose planes are seen on the context's stream.
 
     Once nobody refers to it FFmpeg has the frame back, whose stream then waits for ours: it uses
@@ -34,11 +34,14 @@ class LentSurface:
     __slots__ = ("_context", "_frame", "_stream")
 
     def __init__(self, frame: VideoFrame, context: CUDAContext, stream: int) -> None:
+        super().__init__()
         self._frame, self._context, self._stream = frame, context, stream
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
             self._context.join(self._stream, self._context.stream_handle)
+            if self.is_lent:
+                self._context.join(self._stream, LEGACY_STREAM)
 
 
 def _differs(source: Context, target: Context) -> str:

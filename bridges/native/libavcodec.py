@@ -14,6 +14,9 @@ __all__ = ["decoding_device", "free_decoder"]
 _POINTER_OFFSET = object.__basicsize__ + c.sizeof(c.c_void_p)
 """Of ``AVCodecContext *`` in PyAV's object: behind the table of its methods."""
 
+_KNOWN_MAJOR = 62
+"""The libavcodec major version (FFmpeg 8) of which fields are known."""
+
 
 class _AVOption(c.Structure):
     """``AVOption`` (libavutil/opt.h), of which ``offset`` is where an object has the value."""
@@ -28,6 +31,7 @@ def _library() -> c.CDLL:
     prototypes: dict[str, Prototype] = {
         "avcodec_free_context": (None, [c.c_void_p]),
         "avcodec_get_class": (c.c_void_p, []),
+        "avcodec_version": (c.c_uint, []),
         "av_opt_find": (
             c.POINTER(_AVOption),
             [c.c_void_p, c.c_char_p, c.c_char_p, c.c_int, c.c_int],
@@ -63,11 +67,13 @@ def _pointer(context: CodecContext) -> c.c_void_p | None:
 def decoding_device(context: CodecContext) -> int:
     """Return the ``AVBufferRef *`` of the AVHWDeviceContext that a decoder is to work on.
 
-    0 where it has none, and where PyAV lays its objects out in another way. It lives as long as
-    the decoder does.
+    0 where it has none, where PyAV lays its objects out in another way, and with another libavcodec
+    than that of FFmpeg 8. It lives as long as the decoder does.
     """
     field = _pointer(context)
     if field is None:
+        return 0
+    if _library().avcodec_version() >> 16 != _KNOWN_MAJOR:
         return 0
     # AVCodecContext (libavcodec/avcodec.h) has hw_device_ctx right before hwaccel_flags.
     flags = _library().av_opt_find(field.value, b"hwaccel_flags", None, 0, 0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import transcode
-from bridges import MemoryType
+from bridges import AccessMode, MemoryType, TensorInfo, create_mapper
+from bridges.backends.cpu import CPUContext
 from bridges.backends.probe import probe_all
 from bridges.errors import ClosedError
 from tests.bridges.memories.cuda import store
@@ -173,6 +176,71 @@ def test_the_surface_of_a_forgotten_picture_goes_back_in_order(clip, context_cla
         del picture
         gc.collect()
         assert waits.count(True) == waits.count(False) == len(frames)
+
+
+@pytest.mark.parametrize("kernels", [[], ["invert"], ["denoise"], ["rgb_to_grayscale"]])
+def test_memory_is_not_used_again_before_others_are_through_with_it(clip, kernels):
+    """Others work on the legacy default stream, which is far behind here."""
+    from cuda.bindings import driver
+
+    from bridges.backends.cuda import CUDAContext
+
+    with transcode.frames(clip("h264"), device="cuda", kernels=kernels) as frames:
+        expected = [on_host(picture)[0].copy() for picture in frames]
+    big = TensorInfo((1 << 28,), np.dtype("u1"))
+    with CUDAContext() as other, other.allocate(big) as large, contextlib.ExitStack() as stack:
+        copies = []
+        with transcode.frames(clip("h264"), device="cuda", kernels=kernels) as frames:
+            for picture in frames:
+                plane = picture.planes[0]
+                copy = stack.enter_context(
+                    other.allocate(TensorInfo((plane.info.span,), np.dtype("u1")))
+                )
+                other.wait()
+                lent = plane.__dlpack__(stream=1, max_version=(1, 0))
+                with other.current:
+                    for _ in range(8):
+                        driver.cuMemsetD8Async(large.handle("data"), 0, big.nbytes, 1)
+                    source, target = plane.handle("data"), copy.handle("data")
+                    driver.cuMemcpyDtoDAsync(target, source, plane.info.span, 1)
+                copies.append((copy, plane.info))
+                picture.close()
+                del lent, plane, picture
+        with other.current:
+            driver.cuStreamSynchronize(1)
+        for (copy, info), samples in zip(copies, expected, strict=True):
+            flat = np.asarray(create_mapper([other, CPUContext()]).map(copy, AccessMode.READ))
+            found = np.ndarray(info.shape, info.dtype, flat.data, 0, info.strides)
+            np.testing.assert_array_equal(found, samples)
+
+
+def test_several_threads_fetch_pictures_of_one_video(clip):
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        expected = [on_host(picture)[0].copy() for picture in frames]
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        pictures = list(frames)
+        with ThreadPoolExecutor(8) as threads:
+            arrays = list(threads.map(np.asarray, pictures))
+    np.testing.assert_array_equal(arrays, expected)
+
+
+def test_planes_that_were_written_are_fetched_anew(clip):
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        for number, picture in enumerate(frames):
+            assert np.asarray(picture).any()
+            if number > 3:
+                store(picture.planes[0], 77)
+                assert (np.asarray(picture) == 77).all()
+
+
+def test_what_is_refused_changes_nothing(clip):
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        for number, picture in enumerate(frames):
+            np.asarray(picture)
+            if number > 2:
+                with pytest.raises(ValueError, match="as a copy only"):
+                    np.array(picture, copy=False)
+                assert type(picture._samples).__name__ == "_Landed"
 
 
 def test_a_decoder_works_on_the_stream_of_the_context(clip, context_class, monkeypatch):
