@@ -8,6 +8,7 @@ frames of a form; here it is done once.
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import TYPE_CHECKING, Any
 
 from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor
@@ -39,15 +40,18 @@ _LANDINGS_AHEAD = 4
 """Results that land on the host before anybody asks, and nobody asks for, at most in a row."""
 
 
+_Landing = tuple[Landings, int, "npt.NDArray[Any]", int]
+"""What lent the memory, its address and the array over it, and the mark behind what is written."""
+
+
 class _Made:
     """What became of one frame, before anybody asks for it; see `transcode.picture.Samples`."""
 
     memory_type = MemoryType.CUDA  # Of the planes, wherever the samples are so far.
-
-    def __init__(self, repeat: CUDARepeat, pts: int | None) -> None:
-        self._repeat, self._pts = repeat, pts
-        self._is_shown = False
-        """Whether there are planes, which somebody may write to: later arrays are of them."""
+    _repeat: CUDARepeat
+    _pts: int | None
+    _is_shown = False
+    """Whether there are planes, which somebody may write to: later arrays are of them."""
 
     @property
     def info(self) -> FrameInfo:
@@ -60,7 +64,7 @@ class _Decoded(_Made):
     def __init__(
         self, repeat: CUDARepeat, frame: VideoFrame, addresses: Sequence[int], pts: int | None
     ) -> None:
-        super().__init__(repeat, pts)
+        self._repeat, self._pts = repeat, pts
         self._frame, self._addresses = frame, addresses
 
     def frame(self) -> Frame:
@@ -81,8 +85,7 @@ class _Computed(_Made):
     """What kernels made of a frame, in one block of the device's memory."""
 
     def __init__(self, repeat: CUDARepeat, memory: Block, pts: int | None) -> None:
-        super().__init__(repeat, pts)
-        self._memory = memory
+        self._repeat, self._pts, self._memory = repeat, pts, memory
 
     def frame(self) -> Frame:
         self._is_shown = True
@@ -103,28 +106,21 @@ class _Landed(_Made):
     That memory is the picture's own: what somebody writes to its array is in its planes.
     """
 
-    def __init__(
-        self,
-        repeat: CUDARepeat,
-        landing: tuple[int, npt.NDArray[Any]],
-        mark: int,
-        pts: int | None,
-    ) -> None:
-        super().__init__(repeat, pts)
-        self._landing, self._mark = landing, mark
+    def __init__(self, repeat: CUDARepeat, landed: _Landing, pts: int | None) -> None:
+        self._repeat, self._pts, self._landed = repeat, pts, landed
 
     def frame(self) -> Frame:
         self._is_shown = True
-        address, _ = self._landing
-        return Frame(self.info, self._repeat.planes_in(self._repeat.taken_back(address)))
+        memory = self._repeat.taken_back(self._landed)
+        return Frame(self.info, self._repeat.planes_in(memory))
 
     def array(self) -> npt.NDArray[Any] | None:
         """Return the one plane there is; None where the frame tells of it."""
         if self._is_shown:
             return None
         self._repeat.was_fetched()
-        self._repeat.wait(self._mark)
-        _, array = self._landing
+        landings, _, array, mark = self._landed
+        landings.wait(mark)
         return array
 
 
@@ -183,18 +179,11 @@ class CUDARepeat(Closable):
         if self._between:
             self._between.pop()  # Each frame has a last result of its own.
         self._blocks = BlockPool(context, self._nbytes) if calls else None
-        self._landings = self._new_landings() if calls else None
-        self._may_land, self._ahead = self._landings is not None, 0
-
-    def _new_landings(self) -> Landings | None:
-        """Return where results may land; None where each is to be copied."""
         # One plane without gaps the host sees as it is.
-        if len(self.layouts) > 1 or not self.layouts[0].is_contiguous:
-            return None
-        try:
-            return Landings(self.context, self.layouts[0])
-        except DeviceError:
-            return None
+        self._may_land = len(self.layouts) == 1 and self.layouts[0].is_contiguous
+        self._landings: Landings | None = None
+        self._ahead = 0
+        self._lock = threading.Lock()  # Pictures may be fetched by several threads.
 
     def _block(self, info: FrameInfo) -> tuple[Frame, CUDAMemory]:
         """Return a frame in one block, which the layouts are from now on those of."""
@@ -236,14 +225,14 @@ class CUDARepeat(Closable):
         if self._joins:
             context.join(ours, theirs)
         made: _Computed | _Landed
-        landing = None
-        if self._landings is not None and self._ahead:
+        landings = self._landings
+        place = None
+        if landings is not None and self._ahead:
             self._ahead -= 1
-            landing = self._landings.take()
-        if landing is not None:
-            self._launch(addresses, landing[:1])
-            assert self._landings is not None
-            made = _Landed(self, landing, self._landings.mark(), pts)
+            place = landings.take()
+        if landings is not None and place is not None:
+            self._launch(addresses, place[:1])
+            made = _Landed(self, (landings, *place, landings.mark()), pts)
         else:
             memory = self._blocks.take()
             self._launch(addresses, tuple(memory.address + offset for offset in self.offsets))
@@ -261,26 +250,29 @@ class CUDARepeat(Closable):
 
     def was_fetched(self) -> None:
         """Have the results that follow land on the host, for this one was fetched."""
+        if self._landings is None and self._may_land:
+            with self._lock:
+                if self._landings is None and self._may_land:
+                    try:
+                        self._landings = Landings(self.context, self.layouts[0])
+                    except DeviceError:  # Then each is copied.
+                        self._may_land = False
         self._ahead = _LANDINGS_AHEAD if self._may_land else 0
 
-    def wait(self, mark: int) -> None:
-        """Wait until a result landed."""
-        assert self._landings is not None
-        self._landings.wait(mark)
-
-    def taken_back(self, address: int) -> Block:
+    def taken_back(self, landed: _Landing) -> Block:
         """Return a block with what landed on the host, and have no more land there."""
         self._may_land, self._ahead = False, 0
         assert self._blocks is not None
         memory = self._blocks.take()
-        self.context.put(address, memory.address, self.layouts[0].nbytes)
+        self.context.put(landed[1], memory.address, self.layouts[0].nbytes)
         return memory
 
     def close(self) -> None:
         """Let go of the device's memory; what was computed stays. May be repeated."""
-        self._may_land, self._ahead = False, 0
-        if self._landings is not None:
-            self._landings.close()
+        with self._lock:
+            self._may_land, self._ahead = False, 0
+            if self._landings is not None:
+                self._landings.close()
         if self._blocks is not None:
             self._blocks.close()
         self._between.clear()
