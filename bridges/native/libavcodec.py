@@ -4,17 +4,16 @@ import ctypes as c
 import functools
 import os
 
+import av
 import av.codec.context
 from av.codec.context import CodecContext
 
 from bridges.native.loading import Prototype, declare
+from bridges.native.pyav_object import pointer_field
 
 __all__ = ["decoding_device", "free_decoder"]
 
-_POINTER_OFFSET = object.__basicsize__ + c.sizeof(c.c_void_p)
-"""Of ``AVCodecContext *`` in PyAV's object: behind the table of its methods."""
-
-_KNOWN_MAJOR = 62
+_SUPPORTED_MAJOR = 62
 """The libavcodec major version (FFmpeg 8) of which fields are known."""
 
 
@@ -31,7 +30,6 @@ def _library() -> c.CDLL:
     prototypes: dict[str, Prototype] = {
         "avcodec_free_context": (None, [c.c_void_p]),
         "avcodec_get_class": (c.c_void_p, []),
-        "avcodec_version": (c.c_uint, []),
         "av_opt_find": (
             c.POINTER(_AVOption),
             [c.c_void_p, c.c_char_p, c.c_char_p, c.c_int, c.c_int],
@@ -41,24 +39,14 @@ def _library() -> c.CDLL:
     return library
 
 
-def _methods(kind: type) -> int:
-    """Return the table of methods that an object of PyAV points to, in front of its fields."""
-    pointer = c.PYFUNCTYPE(c.c_void_p, c.py_object, c.c_char_p)
-    get = pointer(("PyCapsule_GetPointer", c.pythonapi))
-    return int(get(kind.__pyx_vtable__, None))  # type: ignore[attr-defined]
-
-
 def _pointer(context: CodecContext) -> c.c_void_p | None:
     """Return where an object of PyAV has its ``AVCodecContext *``.
 
     None where that is none, and where PyAV lays its objects out in another way.
     """
-    table = c.c_void_p.from_address(id(context) + object.__basicsize__).value
-    if table != _methods(type(context)):
-        return None
-    field = c.c_void_p.from_address(id(context) + _POINTER_OFFSET)
+    field = pointer_field(context)
     # The first thing in any AVCodecContext is the class of all of them.
-    if not field.value:
+    if field is None or not field.value:
         return None
     found = c.c_void_p.from_address(field.value).value
     return field if found == _library().avcodec_get_class() else None
@@ -71,9 +59,7 @@ def decoding_device(context: CodecContext) -> int:
     than that of FFmpeg 8. It lives as long as the decoder does.
     """
     field = _pointer(context)
-    if field is None:
-        return 0
-    if _library().avcodec_version() >> 16 != _KNOWN_MAJOR:
+    if field is None or av.library_versions["libavcodec"][0] != _SUPPORTED_MAJOR:
         return 0
     # AVCodecContext (libavcodec/avcodec.h) has hw_device_ctx right before hwaccel_flags.
     flags = _library().av_opt_find(field.value, b"hwaccel_flags", None, 0, 0)

@@ -7,6 +7,7 @@ import av
 from av.stream import Stream
 
 from bridges.errors import DeviceError
+from bridges.native.pyav_object import POINTER_OFFSET
 
 __all__ = ["AVStream", "set_stream_aspect_ratio"]
 
@@ -35,9 +36,6 @@ class AVStream(c.Structure):
     )
 
 
-_POINTER_OFFSET = object.__basicsize__ + c.sizeof(c.c_void_p)
-
-
 def set_stream_aspect_ratio(stream: Stream, ratio: Fraction) -> None:
     """Have a container store the width over height of a video's pixels.
 
@@ -50,7 +48,7 @@ def set_stream_aspect_ratio(stream: Stream, ratio: Fraction) -> None:
         PyAV was built with a libavformat whose AVStream this module does not know.
     """
     major = av.library_versions["libavformat"][0]
-    pointer = c.c_void_p.from_address(id(stream) + _POINTER_OFFSET).value
+    pointer = c.c_void_p.from_address(id(stream) + POINTER_OFFSET).value
     native = AVStream.from_address(pointer) if major == SUPPORTED_MAJOR and pointer else None
     if native is None or not _is_head_of(native, stream):
         raise DeviceError(

@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 
 from bridges.errors import DeviceError
 from bridges.native.loading import Prototype, declare
+from bridges.native.pyav_object import POINTER_OFFSET, pointer_field
 
 __all__ = [
     "BUFFER_READ_ONLY",
@@ -205,24 +206,11 @@ def library() -> c.CDLL:
     return lib
 
 
-_POINTER_OFFSET = object.__basicsize__ + c.sizeof(c.c_void_p)
-
-
-def _vtable() -> int:
-    api = c.pythonapi
-    api.PyCapsule_GetPointer.restype = c.c_void_p
-    api.PyCapsule_GetPointer.argtypes = [c.py_object, c.c_char_p]
-    capsule = VideoFrame.__pyx_vtable__  # type: ignore[attr-defined]
-    return int(api.PyCapsule_GetPointer(capsule, None))
-
-
 def _check_layout() -> None:
     frame = VideoFrame(34, 18, "yuv420p")
-    head = c.c_void_p.from_address(id(frame) + object.__basicsize__).value
-    found = None
-    if head == _vtable():
-        pointer = c.c_void_p.from_address(id(frame) + _POINTER_OFFSET).value
-        native = AVFrame.from_address(pointer or 0)
+    field, found = pointer_field(frame), None
+    if field is not None:
+        native = AVFrame.from_address(field.value or 0)
         found = native.width, native.height, native.data[0]
     if found != (34, 18, frame.planes[0].buffer_ptr):
         raise DeviceError(
@@ -254,7 +242,7 @@ def _check_hardware_layout(lib: c.CDLL) -> None:
 def frame_pointer(frame: VideoFrame) -> int:
     """Return the ``AVFrame *`` of a frame. It lives as long as ``frame`` does."""
     library()
-    pointer = c.c_void_p.from_address(id(frame) + _POINTER_OFFSET).value
+    pointer = c.c_void_p.from_address(id(frame) + POINTER_OFFSET).value
     assert pointer is not None
     return pointer
 
@@ -269,7 +257,7 @@ def frame_head(frame: VideoFrame) -> tuple[int, ...]:
         transfer and matrix, and the ``AVBufferRef *`` of the frames context, or 0.
     """
     library()
-    pointer = c.c_size_t.from_address(id(frame) + _POINTER_OFFSET).value
+    pointer = c.c_size_t.from_address(id(frame) + POINTER_OFFSET).value
     return _head.unpack(c.string_at(pointer, _head.size))
 
 
