@@ -103,6 +103,11 @@ class Picture(Closable):
         return self._frame
 
     @property
+    def _known(self) -> MediaFrame | Samples:
+        """What tells of the samples; it does not ask for planes."""
+        return self.frame if self._frame is not None or self._samples is None else self._samples
+
+    @property
     def time(self) -> Fraction:
         """When it is shown, in seconds after the video's first frame."""
         if isinstance(self._time, tuple):
@@ -113,8 +118,7 @@ class Picture(Closable):
     @property
     def info(self) -> Any:
         """Format, size and colour: a `bridges.FrameInfo`, or of numbers a `TensorsInfo`."""
-        lazy = self._samples if self._frame is None else None
-        return self.frame.info if lazy is None else lazy.info
+        return self._known.info
 
     @property
     def planes(self) -> tuple[Tensor, ...]:
@@ -124,8 +128,7 @@ class Picture(Closable):
     @property
     def memory_type(self) -> MemoryType:
         """The kind of memory that the samples lie in."""
-        lazy = self._samples if self._frame is None else None
-        return self.frame.memory_type if lazy is None else lazy.memory_type
+        return self._known.memory_type
 
     @property
     def shape(self) -> tuple[int, ...]:

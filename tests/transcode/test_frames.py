@@ -252,6 +252,13 @@ class TestPicture:
         ):
             np.asarray(frames[0])
 
+    def test_several_numbers_are_no_array(self, clips):
+        with (
+            transcode.frames(clips.path("h264"), kernels=["statistics"]) as frames,
+            pytest.raises(FormatError, match=r"this result is \d arrays; take its planes"),
+        ):
+            _ = frames[0].shape
+
 
 class TestWrong:
     def test_files(self, tmp_path, clips):
