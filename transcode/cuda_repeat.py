@@ -127,7 +127,7 @@ class _Landed(_Made):
 class CUDARepeat(Closable):
     """Does with frames what was done with one of the same form.
 
-    One thread at a time uses it.
+    One thread at a time runs it; what it made may be fetched by others.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ class CUDARepeat(Closable):
         self._may_land = len(self.layouts) == 1 and self.layouts[0].is_contiguous
         self._landings: Landings | None = None
         self._ahead = 0
-        self._lock = threading.Lock()  # Pictures may be fetched by several threads.
+        self._lock = threading.Lock()
 
     def _block(self, info: FrameInfo) -> tuple[Frame, CUDAMemory]:
         """Return a frame in one block, which the layouts are from now on those of."""

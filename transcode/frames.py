@@ -201,7 +201,7 @@ class _Video:
         self._lock = threading.Lock()
         self._hardware: Hardware | None = choose_hardware(device)
         self._decoder: VideoCodecContext | None = None
-        self._in_software = False
+        self._begun = self._in_software = False
         self._index: FrameIndex | None = None
         self._closed = False
         with contextlib.ExitStack() as stack:
@@ -215,7 +215,6 @@ class _Video:
         self._time_base = self._stream.time_base or Fraction(1)
         self._decoded = self._decode()
         self._next: int | None = 0  # None: nobody knows where the decoder stands.
-        self._begun = False
         self._first: int | None = None
 
     @property

@@ -195,13 +195,12 @@ class Hardware:
         has_decoded : bool
             Whether it decoded frames on the device.
         """
-        try:
-            with self.busy:
+        with self.busy:
+            try:
                 if self.context is not None and has_decoded:
                     with self.context.current:
                         keep_ready(self.context.cuda_handle)
-        finally:
-            with self.busy:
+            finally:
                 free_decoder(decoder)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ class Landings(Closable):
     """Arrays of one layout, of page-locked memory that the host and the device see.
 
     The device tells by a number in such memory how far it is: looking there is no call of the
-    driver. One thread at a time uses it.
+    driver. One thread at a time takes and marks; any may wait.
 
     Parameters
     ----------

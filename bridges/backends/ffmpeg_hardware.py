@@ -148,11 +148,12 @@ def surface_address(frame: VideoFrame) -> int:
     return int(AVFrame.from_address(frame_pointer(frame)).data[0] or 0)
 
 
-def decode_on_stream(decoder: VideoCodecContext, stream: int) -> bool:
+def decode_on_stream(decoder: VideoCodecContext, stream: int) -> None:
     """Have a decoder on a CUDA device put its work on a stream, before its first frame.
 
     It is the legacy default stream otherwise, which all decoders of a device share: each waits for
-    whoever works with the frames of another.
+    whoever works with the frames of another. So it stays where PyAV lays its objects out in a way
+    unknown to this version.
 
     Parameters
     ----------
@@ -160,21 +161,12 @@ def decode_on_stream(decoder: VideoCodecContext, stream: int) -> bool:
         Not open yet.
     stream : int
         A ``CUstream`` of the context that the decoder uses. It has to outlive what is decoded.
-
-    Returns
-    -------
-    bool
-        Whether it will; not where PyAV lays its objects out in a way unknown to this version.
     """
     reference = decoding_device(decoder)
-    kind = library().av_hwdevice_find_type_by_name(b"cuda")
-    if not reference:
-        return False
-    address = AVBufferRef.from_address(reference).data
-    if AVHWDeviceContext.from_address(address).type != kind:
-        return False
-    cuda_device(reference).stream = stream
-    return True
+    if reference:
+        device = AVHWDeviceContext.from_address(AVBufferRef.from_address(reference).data)
+        if device.type == library().av_hwdevice_find_type_by_name(b"cuda"):
+            cuda_device(reference).stream = stream
 
 
 def set_size(frame: VideoFrame, width: int, height: int) -> None:

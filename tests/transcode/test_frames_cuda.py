@@ -160,7 +160,7 @@ def test_the_surface_of_a_forgotten_picture_goes_back_in_order(clip, context_cla
     It does where it is another one, as for decoders whose device cannot be reached.
     """
     waits = []
-    monkeypatch.setattr("transcode.hardware.decode_on_stream", lambda decoder, stream: False)
+    monkeypatch.setattr("transcode.hardware.decode_on_stream", lambda decoder, stream: None)
     join = context_class.join
 
     def counted(context, waiting, working):
