@@ -15,6 +15,7 @@ from bridges.backends.opencl import probe as probe_opencl
 from bridges.errors import DeviceNotFoundError
 from bridges.kernels import Runtime, create_runtime
 from tests.bridges.gst_buffer import open_gstreamer
+from tests.bridges.memories.cuda import needs_cuda
 from tests.bridges.memories.sycl import sycl_backend
 from tests.helpers.require import require
 
@@ -84,11 +85,20 @@ def numpy_runtime(cpu: CPUContext) -> Runtime:
 
 @pytest.fixture(scope="session")
 def cuda_runtime() -> Runtime:
-    from tests.bridges.memories.cuda import needs_cuda
-
     context = needs_cuda().CUDAContext()
     try:
         return create_runtime(context)
     except DeviceNotFoundError as error:  # No NVRTC.
         require("cuda", False, str(error))
         raise
+
+
+@pytest.fixture(scope="session")
+def cuda_backend() -> Any:
+    return needs_cuda()
+
+
+@pytest.fixture
+def cuda(cuda_backend: Any) -> Iterator[Any]:
+    with cuda_backend.CUDAContext() as context:
+        yield context

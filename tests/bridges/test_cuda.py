@@ -26,7 +26,7 @@ from bridges.formats import pixel_format
 from bridges.frame import Frame, FrameInfo
 from bridges.routes import find_route
 from tests.bridges.cuda_work import NVDEC
-from tests.bridges.memories.cuda import MEMORY, checked, fetch, needs_cuda, store
+from tests.bridges.memories.cuda import MEMORY, checked, fetch, store
 from tests.helpers.process import open_files, resident_bytes
 from tests.helpers.require import require
 from tests.helpers.threads import run_together
@@ -43,19 +43,8 @@ def library(name):
         require(name, False, str(error))
 
 
-@pytest.fixture(scope="module")
-def backend():
-    return needs_cuda()
-
-
 @pytest.fixture
-def cuda(backend):
-    with backend.CUDAContext() as context:
-        yield context
-
-
-@pytest.fixture
-def driver(backend):
+def driver(cuda_backend):
     return importlib.import_module("cuda.bindings.driver")
 
 
@@ -121,18 +110,18 @@ def test_without_a_driver_the_probe_says_so(monkeypatch: pytest.MonkeyPatch):
         backend.create("0")
 
 
-def test_probe_and_selectors(backend):
-    found = backend.probe()
+def test_probe_and_selectors(cuda_backend):
+    found = cuda_backend.probe()
     assert found.available
     assert found.remedy == ""
     assert found.devices[0].startswith("0 ")
-    with backend.create("0") as context, backend.create() as other:
+    with cuda_backend.create("0") as context, cuda_backend.create() as other:
         assert context.name == other.name == f"CUDA device {found.devices[0]}"
         assert context.handle("cuda_context") == other.handle("cuda_context")
         assert context.handle("cuda_stream") != other.handle("cuda_stream")
     for selector in ("99", "first"):
         with pytest.raises(DeviceNotFoundError, match=selector):
-            backend.create(selector)
+            cuda_backend.create(selector)
 
 
 def test_handles(cuda, driver):
@@ -154,8 +143,8 @@ def test_handles(cuda, driver):
         tensor.handle("data")
 
 
-def test_a_closed_context(backend):
-    context = backend.CUDAContext()
+def test_a_closed_context(cuda_backend):
+    context = cuda_backend.CUDAContext()
     tensor = context.allocate(PLANE)
     store(tensor, samples())
     context.close()
@@ -168,7 +157,7 @@ def test_a_closed_context(backend):
     tensor.close()
 
 
-def test_the_thread_keeps_its_own_context(backend, driver):
+def test_the_thread_keeps_its_own_context(cuda_backend, driver):
     checked(driver.cuInit(0))
     device = checked(driver.cuDeviceGet(0))
     try:
@@ -176,7 +165,7 @@ def test_the_thread_keeps_its_own_context(backend, driver):
     except TypeError:  # CUDA 12's takes flags and device.
         own = checked(driver.cuCtxCreate(0, device))
     try:
-        with backend.CUDAContext() as context, context.allocate(PLANE) as tensor:
+        with cuda_backend.CUDAContext() as context, context.allocate(PLANE) as tensor:
             store(tensor, samples())
             assert int(checked(driver.cuCtxGetCurrent())) == int(own)
             assert context.handle("cuda_context") != int(own)
@@ -388,7 +377,7 @@ def test_closing_gives_the_memory_back(cuda):
 
 
 @pytest.fixture(scope="module")
-def clip(backend):
+def clip(cuda_backend):
     return NVDEC()
 
 

@@ -9,20 +9,8 @@ import numpy as np
 import pytest
 
 from bridges import TensorInfo
-from tests.bridges.memories.cuda import needs_cuda
 
 LAYOUT = TensorInfo((36, 50), np.dtype("u1"))
-
-
-@pytest.fixture(scope="module")
-def backend():
-    return needs_cuda()
-
-
-@pytest.fixture
-def cuda(backend):
-    with backend.CUDAContext() as context:
-        yield context
 
 
 @pytest.fixture
