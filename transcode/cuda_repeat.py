@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from bridges.backends.cuda import CUDAContext, CUDAMemory, CUDATensor
 from bridges.backends.cuda_blocks import Block, BlockPool
 from bridges.backends.cuda_driver import LEGACY_STREAM
-from bridges.backends.cuda_landing import Landings
 from bridges.closable import Closable
 from bridges.edges.ffmpeg_to_cuda import LentSurface
 from bridges.errors import ClosedError, DeviceError
 from bridges.frame import Frame, FrameInfo
+from bridges.kernels.cuda_landing import Landings
 from bridges.tensor import MemoryType
 from xma_plugins.frames import timeless
 
@@ -41,7 +41,7 @@ _LANDINGS_AHEAD = 4
 
 
 _Landing = tuple[Landings, int, "npt.NDArray[Any]", int]
-"""What lent the memory, its address and the array over it, and the mark behind what is written."""
+"""What lent the memory, its address and the array over it, and the mark behind what is carried."""
 
 
 class _Made:
@@ -101,7 +101,7 @@ class _Computed(_Made):
 
 
 class _Landed(_Made):
-    """What kernels wrote to the host's memory by themselves, for results before were fetched.
+    """What was carried to the host's memory ahead, for results before were fetched.
 
     That memory is the picture's own: what somebody writes to its array is in its planes.
     """
@@ -209,8 +209,6 @@ class CUDARepeat(Closable):
     def run(self, frame: VideoFrame, addresses: Sequence[int]) -> _Decoded | _Computed | _Landed:
         """Put the kernels on the stream, for a frame whose planes are at some addresses.
 
-        The context has to be current.
-
         Raises
         ------
         DeviceError
@@ -231,8 +229,8 @@ class CUDARepeat(Closable):
             self._ahead -= 1
             place = landings.take()
         if landings is not None and place is not None:
-            self._launch(addresses, place[:1])
-            made = _Landed(self, (landings, *place, landings.mark()), pts)
+            self._launch(addresses, (landings.source,))
+            made = _Landed(self, (landings, *place, landings.carry(place[0])), pts)
         else:
             memory = self._blocks.take()
             self._launch(addresses, tuple(memory.address + offset for offset in self.offsets))

@@ -107,8 +107,7 @@ class FrameKernels(Closable):
         addresses, form = frame_place(frame)
         if form != self._repeated:
             return None
-        with self._current:
-            made = repeat.run(frame, addresses)
+        made = repeat.run(frame, addresses)
         return Picture(made, number=number, time=time, to_host=self._to_host)
 
     def run(

@@ -280,9 +280,10 @@ class _Video:
             yield from self._container.decode(self._stream)
             return
         decoder.flush_buffers()
+        time_base = self._stream.time_base
         for packet in self._container.demux(self._stream):
             for frame in decoder.decode(packet if packet.size else None):
-                frame.time_base = self._stream.time_base
+                frame.time_base = time_base
                 yield frame
 
     def _refusal(self, error: av.FFmpegError) -> str:

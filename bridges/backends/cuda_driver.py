@@ -79,16 +79,9 @@ _QUICK: dict[str, Prototype] = {
     "cuCtxPopCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
     "cuCtxPushCurrent_v2": (ctypes.c_int, [ctypes.c_void_p]),
     "cuEventRecord": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
-    "cuLaunchKernel": (
-        ctypes.c_int,
-        [ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3],
-    ),
+    "cuLaunchKernelEx": (ctypes.c_int, [ctypes.c_void_p] * 4),
     "cuMemFreeAsync": (ctypes.c_int, [ctypes.c_uint64, ctypes.c_void_p]),
     "cuStreamWaitEvent": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint]),
-    "cuStreamWriteValue32_v2": (
-        ctypes.c_int,
-        [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint],
-    ),
 }
 
 

@@ -17,6 +17,7 @@ from cuda.core import ObjectCode
 
 from bridges.backends.cuda import CUDAContext, CUDATensor
 from bridges.backends.cuda_driver import check, check_code, cuda_errors, quick
+from bridges.backends.cuda_launch import CUDALaunch
 from bridges.context import Context
 from bridges.errors import FormatError
 from bridges.frame import Frame, MediaFrame
@@ -85,7 +86,7 @@ class PreparedKernel:
     """
 
     def __init__(self, context: CUDAContext, name: str, plan: Plan, launches: list[Any]) -> None:
-        self._stream, self._name = context.stream_handle, name
+        self._name = name
         self._keep = plan, launches
         self._steps = []
         for step, entry, memories in launches:
@@ -98,11 +99,11 @@ class PreparedKernel:
                 else:
                     slots[place] = address
             grid, block = _grid(step.launch.size, step.launch.group or BLOCK)
-            fixed = (entry, *grid, *block, 0, self._stream, pointers, None)
-            self._steps.append((fixed, slots, tuple(places)))
+            launch = CUDALaunch(entry.handle, grid, block, context.stream_handle, pointers)
+            self._steps.append((launch, slots, tuple(places)))
 
     def launch(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Put it on the context's stream; the context has to be current.
+        """Put it on the context's stream. No context has to be current: the stream is of one.
 
         Parameters
         ----------
@@ -115,11 +116,10 @@ class PreparedKernel:
         DeviceError
             The device refused.
         """
-        launch = quick().cuLaunchKernel
-        for fixed, slots, places in self._steps:
+        for launch, slots, places in self._steps:
             for place, is_target, index in places:
                 slots[place] = (target if is_target else source)[index]
-            code = launch(*fixed)
+            code = launch.start()
             if code:
                 check_code(code, f"run {self._name}")
 
@@ -204,7 +204,7 @@ class CUDARuntime(CompiledRuntime[Any]):
             slots[place] = address
         grid, block = _grid(step.launch.size, step.launch.group or BLOCK)
         stream = self._device.stream_handle
-        code = quick().cuLaunchKernel(entry, *grid, *block, 0, stream, pointers, None)
+        code = CUDALaunch(entry.handle, grid, block, stream, pointers).start()
         check_code(code, f"run {step.launch.entry}")
 
     def _arguments(self, step: Step) -> tuple[Any, Any]:
@@ -275,7 +275,7 @@ class _Entry:
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
-        self._as_parameter_ = int(kernel.handle)
+        self.handle = int(kernel.handle)
 
 
 _loaded: weakref.WeakValueDictionary[Any, _Entry] = weakref.WeakValueDictionary()

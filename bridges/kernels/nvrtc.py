@@ -1,6 +1,7 @@
 """CUDA machine code of portable sources, by NVRTC: compiled once per machine, no GPU needed."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from cuda.bindings import nvrtc
@@ -19,7 +20,7 @@ from bridges.kernels.complaint import complaint
 from bridges.kernels.kernel import Kernel
 from bridges.kernels.launch import Launch
 
-__all__ = ["build", "compiler_version"]
+__all__ = ["build", "build_source", "compiler_version"]
 
 _building = threading.Lock()
 
@@ -65,14 +66,32 @@ def build(kernel: Kernel, launch: Launch, architecture: str) -> bytes:
     DeviceNotFoundError
         NVRTC is not installed.
     """
-    source = portable_source(launch)
     macros = [(name, str(value)) for name, value in launch.macros]
+    return build_source(portable_source(launch), kernel.name, architecture, macros)
+
+
+def build_source(
+    source: str, name: str, architecture: str, macros: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    """Return the machine code of CUDA C++; see `build`.
+
+    Parameters
+    ----------
+    source : str
+        The whole text.
+    name : str
+        What messages call it.
+    architecture : str
+        As for `build`.
+    macros : sequence of pairs
+        Names and values.
+    """
     made_by = [architecture, compiler_version(), *map("=".join, macros)]
     path = cache_folder("cuda") / cache_key([source, *made_by])
     with _building:
         code = read_code(path)
         if not code:
-            code = _compile(source, kernel.name, macros, architecture)
+            code = _compile(source, name, list(macros), architecture)
             write_code(path, code)
     return code
 

@@ -1,4 +1,4 @@
-"""What kernels write to the host by themselves, what is kept of NVDEC, and waits for the driver."""
+"""What a device carries to the host by itself, what is kept of NVDEC, and waits for the driver."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from bridges import TensorInfo
 
 LAYOUT = TensorInfo((36, 50), np.dtype("u1"))
+"""Of 1,800 bytes, which are no whole number of words of 16."""
 
 
 @pytest.fixture
 def landings(cuda):
-    with importlib.import_module("bridges.backends.cuda_landing").Landings(cuda, LAYOUT) as made:
+    with importlib.import_module("bridges.kernels.cuda_landing").Landings(cuda, LAYOUT) as made:
         yield made
 
 
@@ -24,9 +25,10 @@ def land(cuda, landings, number):
     driver = importlib.import_module("cuda.bindings.driver")
     address, array = landings.take()
     with cuda.current:
-        (code,) = driver.cuMemsetD8Async(address, number, LAYOUT.nbytes, cuda.stream_handle)
-        assert not code
-        return array, landings.mark()
+        stream = cuda.stream_handle
+        (code,) = driver.cuMemsetD8Async(landings.source, number, LAYOUT.nbytes, stream)
+    assert not code
+    return array, landings.carry(address)
 
 
 def test_what_landed_is_there_behind_its_mark(cuda, landings):
@@ -46,14 +48,30 @@ def test_marks_begin_anew(cuda, landings):
     assert mark == 3
 
 
-def test_memory_goes_back_once_nobody_refers_to_the_array(landings):
+def test_arrays_are_lent_again_once_nobody_refers_to_them(landings):
+    lent = [landings.take()[0] for _ in range(4)]
+    assert len(set(lent)) == 4
+    assert [landings.take()[0] for _ in range(8)] == 2 * lent
+
+
+def test_what_somebody_holds_is_not_lent_again(landings):
     address, array = landings.take()
     part = array[3:, ::2]
     del array
-    assert landings.take()[0] != address
+    others = [landings.take()[0] for _ in range(8)]
+    assert address not in others
     del part
+    # It was passed by, and went back to where new arrays are made.
     gc.collect()
-    assert landings.take()[0] == address
+    held = [landings.take() for _ in range(8)]
+    assert address in [place[0] for place in held]
+
+
+def test_many_are_held_at_a_time(cuda, landings):
+    landed = [land(cuda, landings, number) for number in range(40)]
+    landings.wait(landed[-1][1])
+    for number, (array, _) in enumerate(landed):
+        assert (array == number).all()
 
 
 def test_arrays_outlive_what_lent_them(cuda, landings):
