@@ -8,7 +8,8 @@ decode     frames a second of so many streams at a time: threads of one process,
 memory     device memory of a stream: what so many streams take at most, over their number.
 bus        bytes a second from the device to page-locked memory, in blocks of a gray 1080p picture:
            what is fetched can come no faster.
-transcode  a whole run to libx264, beside the encoder alone on pictures that are in memory.
+transcode  a whole run to libx264, beside the encoder alone on pictures that are in memory. Each
+           begins after a rest, for clocks go down while all cores are at work.
 files      a thousand files in one process: device memory, host memory and descriptors on the way.
 
 Each library works in a process of its own, which stays for all rounds. Clips are made of the sample
@@ -18,6 +19,8 @@ clip, by libx264 and libx265; ``--clips FOLDER`` has those of an earlier run.
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import os
 import statistics
@@ -44,6 +47,8 @@ CODECS = {
 }
 REPEATS_TO_ENCODE = 24
 """How often the clip's 132 frames come in a file for a whole run."""
+
+REST_SECONDS = 3
 
 _TRIES = 5
 
@@ -269,16 +274,24 @@ def files(path: str, count: int) -> list[dict[str, int]]:
     return marks
 
 
+@functools.cache
+def gray_pictures(path: str) -> list[Any]:
+    """Return the pictures that come again and again in a file for a whole run."""
+    import av
+
+    with av.open(path) as source:
+        return [
+            frame.reformat(format="gray").reformat(format="yuv420p")
+            for frame in itertools.islice(source.decode(video=0), 132)
+        ]
+
+
 def encoder_alone(path: str) -> float:
     """Return frames a second of libx264 on gray pictures that lie in memory, through PyAV."""
     import av
 
-    made = []
-    with av.open(path) as source:
-        for frame in source.decode(video=0):
-            made.append(frame.reformat(format="gray").reformat(format="yuv420p"))
-            if len(made) == 132:
-                break
+    made = gray_pictures(path)
+    time.sleep(REST_SECONDS)
     with tempfile.TemporaryDirectory() as folder, av.open(f"{folder}/out.mp4", "w") as out:
         stream: Any = out.add_stream("libx264", rate=25, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
@@ -300,6 +313,7 @@ def transcoded(path: str, device: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         video = transcode.VideoOptions(codec="libx264", preset="veryfast")
         target = f"{folder}/out.mp4"
+        time.sleep(REST_SECONDS)
         started = time.perf_counter()
         report = transcode.run(
             path, target, device=device, filters=GRAY, video=video, verify="none"
