@@ -16,7 +16,7 @@ from bridges.backends.cuda_blocks import Block, BlockPool
 from bridges.backends.cuda_driver import LEGACY_STREAM
 from bridges.closable import Closable
 from bridges.edges.ffmpeg_to_cuda import LentSurface
-from bridges.errors import ClosedError, DeviceError
+from bridges.errors import ClosedError, DeviceError, DeviceNotFoundError, KernelError
 from bridges.frame import Frame, FrameInfo
 from bridges.kernels.cuda_landing import Landings
 from bridges.tensor import MemoryType
@@ -217,34 +217,38 @@ class CUDARepeat(Closable):
         pts = frame.pts
         if self._blocks is None:
             return _Decoded(self, frame, addresses, pts)
-        context, ours, theirs = self.context, self.context.stream_handle, self.stream
-        if context.closed:
-            raise ClosedError(f"the CUDA context {context.name} was closed; make another one")
-        if self._joins:
-            context.join(ours, theirs)
-        made: _Computed | _Landed
-        landings = self._landings
-        place = None
-        if landings is not None and self._ahead:
-            self._ahead -= 1
-            place = landings.take()
-        if landings is not None and place is not None:
-            self._launch(addresses, (landings.source,))
-            made = _Landed(self, (landings, *place, landings.carry(place[0])), pts)
-        else:
+        if self.context.closed:
+            name = self.context.name
+            raise ClosedError(f"the CUDA context {name} was closed; make another one")
+        landing = self._landing()
+        if landing is None:
             memory = self._blocks.take()
             self._launch(addresses, tuple(memory.address + offset for offset in self.offsets))
-            made = _Computed(self, memory, pts)
-        if self._joins:  # FFmpeg uses a surface again as soon as it has the frame back.
-            context.join(theirs, ours)
-        return made
+            return _Computed(self, memory, pts)
+        landings, address, array = landing
+        self._launch(addresses, (landings.source,))
+        return _Landed(self, (landings, address, array, landings.carry(address)), pts)
+
+    def _landing(self) -> tuple[Landings, int, npt.NDArray[Any]] | None:
+        """Return where the next result lands; None where it stays on the device."""
+        landings = self._landings
+        if landings is None or not self._ahead:
+            return None
+        self._ahead -= 1
+        place = landings.take()
+        return None if place is None else (landings, *place)
 
     def _launch(self, source: Sequence[int], target: tuple[int, ...]) -> None:
+        context, ours, theirs = self.context, self.context.stream_handle, self.stream
+        if self._joins:
+            context.join(ours, theirs)
         last = len(self._prepared) - 1
         for number, (prepared, between) in enumerate(self._prepared):
             made = target if number == last else between
             prepared.launch(source, made)
             source = made
+        if self._joins:  # FFmpeg uses a surface again as soon as it has the frame back.
+            context.join(theirs, ours)
 
     def was_fetched(self) -> None:
         """Have the results that follow land on the host, for this one was fetched."""
@@ -253,7 +257,7 @@ class CUDARepeat(Closable):
                 if self._landings is None and self._may_land:
                     try:
                         self._landings = Landings(self.context, self.layouts[0])
-                    except DeviceError:  # Then each is copied.
+                    except (DeviceError, DeviceNotFoundError, KernelError):  # Then each is copied.
                         self._may_land = False
         self._ahead = _LANDINGS_AHEAD if self._may_land else 0
 

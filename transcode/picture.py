@@ -165,14 +165,22 @@ class Picture(Closable):
         if samples is not None and not isinstance(samples, MediaFrame):
             if copy is False:
                 raise ValueError(f"{self.memory_type.value} memory reaches the host as a copy only")
-            if self._array is None:
-                self._array = samples.array()
-            if self._array is not None:
-                return np.array(self._array, dtype=dtype, copy=copy)
+            array = self._fetched()
+            if array is not None:
+                return np.array(array, dtype=dtype, copy=copy)
         context = self._one_plane().context
         if copy is False and context is not None and not context.shares_host_memory:
             raise ValueError(f"{self.memory_type.value} memory reaches the host as a copy only")
         return np.array(np.asarray(self.on_host().tensors[0]), dtype=dtype, copy=copy)
+
+    def _fetched(self) -> npt.NDArray[Any] | None:
+        """Return the one plane on the host; None where the frame is to be asked."""
+        samples = self._samples
+        if samples is None or isinstance(samples, MediaFrame):
+            return None
+        if self._array is None:
+            self._array = samples.array()
+        return self._array
 
     def on_host(self) -> MediaFrame:
         """Return the samples as host memory: in place where that can be, else a copy, made once.
@@ -182,7 +190,11 @@ class Picture(Closable):
         if self._to_host is None:
             return self.frame
         if self._on_host is None:
-            self._on_host = self._to_host.map(self.frame, AccessMode.READ)
+            array = self._fetched()
+            if array is None:
+                self._on_host = self._to_host.map(self.frame, AccessMode.READ)
+            else:
+                self._on_host = Frame(self.info, [CPUContext().wrap(array)])
         return self._on_host
 
     def __dlpack__(self, **asked: Any) -> Any:

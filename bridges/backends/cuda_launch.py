@@ -30,9 +30,11 @@ class CUDALaunch:
     grid, block : tuple of int
         Blocks, and threads of a block, in three dimensions.
     stream : int
-        Where to put it. No context has to be current: a stream is of one.
+        Where to put it, but for the null stream. No context has to be current: a ``CUkernel`` runs
+        in that of the stream (``cuLaunchKernel`` in the driver's reference).
     pointers : ctypes array
-        Where each argument lies, as the driver finds it at each launch.
+        Where each argument lies, which the driver reads at each launch; the caller keeps what they
+        point to.
     """
 
     def __init__(

@@ -98,12 +98,11 @@ class PreparedKernel:
                     places.append((place, plane.frame == "target", plane.index))
                 else:
                     slots[place] = address
-            grid, block = _grid(step.launch.size, step.launch.group or BLOCK)
-            launch = CUDALaunch(entry.handle, grid, block, context.stream_handle, pointers)
+            launch = _launch_of(entry, step, context, pointers)
             self._steps.append((launch, slots, tuple(places)))
 
     def launch(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Put it on the context's stream. No context has to be current: the stream is of one.
+        """Put it on the context's stream; no context has to be current.
 
         Parameters
         ----------
@@ -199,23 +198,21 @@ class CUDARuntime(CompiledRuntime[Any]):
             yield
 
     def _launch(self, entry: Any, step: Step, memories: list[Any]) -> None:
-        slots, pointers = self._arguments(step)
+        slots, launch = self._prepared(entry, step)
         for (place, _), address in zip(step.memories, memories, strict=True):
             slots[place] = address
-        grid, block = _grid(step.launch.size, step.launch.group or BLOCK)
-        stream = self._device.stream_handle
-        code = CUDALaunch(entry.handle, grid, block, stream, pointers).start()
-        check_code(code, f"run {step.launch.entry}")
+        check_code(launch.start(), f"run {step.launch.entry}")
 
-    def _arguments(self, step: Step) -> tuple[Any, Any]:
-        """Return a place of 8 bytes for each argument, scalars filled in, and where these are.
+    def _prepared(self, entry: Any, step: Step) -> tuple[Any, CUDALaunch]:
+        """Return a place of 8 bytes for each argument, scalars filled in, and what launches them.
 
         A thread has its own; the driver copies them as it launches.
         """
         known = self._slots.__dict__.setdefault("known", weakref.WeakKeyDictionary())
-        found: tuple[Any, Any] | None = known.get(step)
+        found: tuple[Any, CUDALaunch] | None = known.get(step)
         if found is None:
-            found = known[step] = _slots(step)
+            slots, pointers = _slots(step)
+            found = known[step] = slots, _launch_of(entry, step, self._device, pointers)
         return found
 
     def _event(self, last: None, action: str, keep: object) -> _Event:
@@ -257,6 +254,11 @@ class CUDARuntime(CompiledRuntime[Any]):
         with cuda_errors(f"load {kernel.name} on {self._device.name}"), self._device.current:
             program: Any = ObjectCode.from_cubin(code, name=kernel.name)
             return _Entry(program.get_kernel(launch.entry))
+
+
+def _launch_of(entry: "_Entry", step: Step, context: CUDAContext, pointers: Any) -> CUDALaunch:
+    grid, block = _grid(step.launch.size, step.launch.group or BLOCK)
+    return CUDALaunch(entry.handle, grid, block, context.stream_handle, pointers)
 
 
 def _slots(step: Step) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import sys
+import threading
 from collections import deque
 from typing import Any
 
@@ -12,7 +13,7 @@ from cuda.core import ObjectCode
 from bridges.backends.cuda import CUDAContext, CUDAMemory
 from bridges.backends.cuda_driver import check_code, cuda_errors
 from bridges.backends.cuda_launch import CUDALaunch
-from bridges.backends.cuda_pinned import PinnedPool
+from bridges.backends.cuda_pinned import PinnedMemory, PinnedPool
 from bridges.closable import Closable
 from bridges.errors import DeviceError
 from bridges.kernels.nvrtc import build_source
@@ -41,23 +42,13 @@ extern "C" __global__ void carry(
     }
 }
 """
-"""For one block of threads. A bus that is full of writes keeps NVDEC waiting, which reads and
-writes over it too: when all multiprocessors wrote to the host, it decoded a sixth less. One block
-carries as much a second as the bus takes, with few writes under way."""
+"""For one block of threads, which is as fast as many. While all multiprocessors wrote to the host
+at a time, NVDEC was seen to decode a sixth less."""
 
 _AGAIN = 4
-"""Arrays that are lent in turn: one in the caller's hands, one ahead, and some that linger."""
+"""Blocks that are lent in turn: one in the caller's hands, one ahead, and some that linger."""
 
-_Place = tuple[int, npt.NDArray[Any]]
-"""The address of memory, and the array over it."""
-
-
-def _holders(place: tuple[int, object]) -> int:
-    return sys.getrefcount(place[1])
-
-
-_NOBODY = _holders((0, object()))
-"""What `_holders` says of an array that nothing but the pair refers to."""
+_loading = threading.Lock()
 
 
 class Landings(Closable):
@@ -83,6 +74,8 @@ class Landings(Closable):
     ------
     DeviceError
         There is too little memory, of the device or to be locked.
+    DeviceNotFoundError, KernelError
+        As of `bridges.kernels.nvrtc.build_source`.
     """
 
     def __init__(self, context: CUDAContext, info: TensorInfo) -> None:
@@ -90,20 +83,18 @@ class Landings(Closable):
         self._shape, self._dtype = info.shape, info.dtype
         words = -(-info.nbytes // _WORD)
         self._nbytes = words * _WORD
-        self._staging = CUDAMemory(context, self._nbytes)
+        self._staging: CUDAMemory | None = CUDAMemory(context, self._nbytes)
         self.source = self._staging.address
         # One of its own: what is carried later than somebody let go of it hurts nobody.
         self._pool = PinnedPool(context.current)
         self._memory = self._pool.take(ctypes.sizeof(ctypes.c_uint32))
         self._reached = ctypes.c_uint32.from_buffer(self._memory)
         self._reached.value = self._last = 0
-        self._lent: deque[_Place] = deque()
+        self._lent: deque[PinnedMemory] = deque()
         self._slots = (ctypes.c_uint64 * 5)(0, self.source, words, self._memory.address, 0)
         first, size = ctypes.addressof(self._slots), ctypes.sizeof(ctypes.c_uint64)
         pointers = (ctypes.c_void_p * 5)(*range(first, first + 5 * size, size))
-        major, minor = context.device.compute_capability
-        with context.current:
-            self._kernel = _carrier(context.cuda_handle, f"sm_{major}{minor}")
+        self._kernel = _carrier(context)
         self._launch = CUDALaunch(
             int(self._kernel.handle),
             (1, 1, 1),
@@ -112,23 +103,22 @@ class Landings(Closable):
             pointers,
         )
 
-    def take(self) -> _Place | None:
+    def take(self) -> tuple[int, npt.NDArray[Any]] | None:
         """Return the address of memory, which host and device have alike, and an array over it.
 
-        They are lent again once nobody refers to the array. None: there is too little that can be
-        locked.
+        It is lent again once nobody refers to it by the array or by parts of that. None: there is
+        too little that can be locked.
         """
-        # To make an array, and to take it apart again, is a fourth of what Python does for a frame.
-        place = self._lent.popleft() if len(self._lent) == _AGAIN else None
-        if place is None or _holders(place) > _NOBODY:
+        # To give memory back and to take it again is a fourth of what Python does for a frame.
+        memory = self._lent.popleft() if len(self._lent) == _AGAIN else None
+        nobodys = object()
+        if memory is None or sys.getrefcount(memory) > sys.getrefcount(nobodys):
             try:
                 memory = self._pool.take(self._nbytes)
             except DeviceError:
                 return None
-            place = memory.address, memory.array(self._shape, self._dtype)
-        self._lent.append(place)
-        address, array = place
-        return address, array  # In a pair of their own, for this one does not count as a holder.
+        self._lent.append(memory)
+        return memory.address, memory.array(self._shape, self._dtype)
 
     def carry(self, address: int) -> int:
         """Have the device carry what is at `source` to an address that was taken; return a mark.
@@ -158,19 +148,26 @@ class Landings(Closable):
             self._context.wait()
 
     def close(self) -> None:
-        """Wait for the device, and unlock memory that nobody has; arrays stay good.
+        """Wait for the device, and let go of memory that nobody has; arrays stay good.
 
         May be repeated.
         """
         if not self._context.closed:
             self._context.wait()
         self._lent.clear()
+        self._staging = None
         self._pool.close()
 
 
+def _carrier(context: CUDAContext) -> Any:
+    """Return the kernel that carries, loaded once for each device."""
+    major, minor = context.device.compute_capability
+    with _loading, context.current:
+        return _loaded(context.cuda_handle, f"sm_{major}{minor}")
+
+
 @functools.cache
-def _carrier(cuda_context: int, architecture: str) -> Any:
-    """Return the kernel that carries, for the CUDA context that is current."""
+def _loaded(cuda_context: int, architecture: str) -> Any:
     code = build_source(_CARRY, "carry", architecture)
     with cuda_errors("load what carries results"):
         return ObjectCode.from_cubin(code, name="carry").get_kernel("carry")

@@ -85,6 +85,11 @@ def build_source(
         As for `build`.
     macros : sequence of pairs
         Names and values.
+
+    Raises
+    ------
+    KernelError, DeviceNotFoundError
+        As of `build`.
     """
     made_by = [architecture, compiler_version(), *map("=".join, macros)]
     path = cache_folder("cuda") / cache_key([source, *made_by])

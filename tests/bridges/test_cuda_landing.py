@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -40,31 +42,45 @@ def test_what_landed_is_there_behind_its_mark(cuda, landings):
 
 
 def test_marks_begin_anew(cuda, landings):
-    landings._last = (1 << 32) - 3
-    for number in range(6):
+    landings._last = landings._reached.value = (1 << 32) - 3
+    for number in range(1, 7):
         array, mark = land(cuda, landings, number)
         landings.wait(mark)
         assert (array == number).all()
     assert mark == 3
 
 
-def test_arrays_are_lent_again_once_nobody_refers_to_them(landings):
+def test_memory_is_lent_again_once_nobody_refers_to_it(landings):
     lent = [landings.take()[0] for _ in range(4)]
     assert len(set(lent)) == 4
     assert [landings.take()[0] for _ in range(8)] == 2 * lent
 
 
-def test_what_somebody_holds_is_not_lent_again(landings):
+@pytest.mark.parametrize(
+    "part",
+    [lambda array: array, lambda array: array[3:, ::2], memoryview, lambda array: array.base],
+    ids=["itself", "view", "memoryview", "base"],
+)
+def test_what_somebody_holds_is_not_lent_again(landings, part):
     address, array = landings.take()
-    part = array[3:, ::2]
+    held = part(array)
     del array
-    others = [landings.take()[0] for _ in range(8)]
-    assert address not in others
-    del part
-    # It was passed by, and went back to where new arrays are made.
+    assert address not in [landings.take()[0] for _ in range(8)]
+    del held
+    # It was passed by, and went back to where new memory comes from.
     gc.collect()
-    held = [landings.take() for _ in range(8)]
-    assert address in [place[0] for place in held]
+    places = [landings.take() for _ in range(8)]
+    assert address in [address for address, _ in places]
+
+
+def test_what_somebody_does_to_an_array_is_not_seen_in_the_next(landings):
+    for _ in range(8):
+        _, array = landings.take()
+        assert (array.shape, array.flags.writeable) == (LAYOUT.shape, True)
+        array.shape, array.flags.writeable = (-1,), False
+        gone = weakref.ref(array)
+        del array
+        assert gone() is None
 
 
 def test_many_are_held_at_a_time(cuda, landings):
@@ -72,6 +88,35 @@ def test_many_are_held_at_a_time(cuda, landings):
     landings.wait(landed[-1][1])
     for number, (array, _) in enumerate(landed):
         assert (array == number).all()
+
+
+def test_a_thread_carries_that_has_entered_no_context(cuda, landings):
+    driver = importlib.import_module("cuda.bindings.driver")
+    address, array = landings.take()
+    np.copyto(array, 1)
+    found = []
+
+    def work():
+        current = driver.cuCtxGetCurrent()
+        found.extend([int(current[1]), landings.carry(address)])
+
+    thread = threading.Thread(target=work)
+    with cuda.current:
+        driver.cuMemsetD8Async(landings.source, 5, LAYOUT.nbytes, cuda.stream_handle)
+    thread.start()
+    thread.join()
+    assert found[0] == 0
+    landings.wait(found[1])
+    assert (array == 5).all()
+
+
+def test_the_device_s_memory_goes_when_they_are_closed(cuda, landings):
+    array, mark = land(cuda, landings, 3)
+    landings.wait(mark)
+    assert cuda.count.taken >= LAYOUT.nbytes
+    landings.close()
+    assert cuda.count.taken == 0
+    assert (array == 3).all()
 
 
 def test_arrays_outlive_what_lent_them(cuda, landings):

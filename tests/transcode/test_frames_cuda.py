@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_what_is_written_into_a_picture_is_fetched(clip):
 
 
 def test_what_landed_on_the_host_is_on_the_device_where_somebody_asks(clip):
-    """Kernels write to the host's memory where the pictures before were fetched."""
+    """Results are carried to the host ahead where the pictures before were fetched."""
     with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
         expected = [on_host(picture)[0].copy() for picture in frames]
     asked = {5: lambda picture: picture.planes, 9: lambda picture: picture.on_host()}
@@ -125,6 +126,28 @@ def test_what_landed_on_the_host_is_on_the_device_where_somebody_asks(clip):
             if number in asked:
                 np.testing.assert_array_equal(on_host(picture)[0], expected[number])
                 np.testing.assert_array_equal(np.asarray(picture), expected[number])
+
+
+def test_a_thread_that_has_entered_no_context_reads_on(clip):
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        expected = [np.asarray(picture).copy() for picture in frames]
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        pictures = iter(frames)
+        found = [np.asarray(next(pictures)).copy() for _ in range(4)]
+        thread = threading.Thread(
+            target=lambda: found.extend(np.asarray(picture).copy() for picture in pictures)
+        )
+        thread.start()
+        thread.join()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_was_fetched_is_not_fetched_again(clip):
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        for picture in frames:
+            info = picture.on_host().info
+            assert (info.width, info.height, info.pts) == (322, 242, picture.info.pts)
+            assert np.shares_memory(np.asarray(picture), on_host(picture)[0])
 
 
 def test_pictures_that_landed_outlive_their_frames(clip):
