@@ -10,7 +10,13 @@ from xma_plugins.drivers.driver import HardwareUnit
 from xma_plugins.errors import ChannelCapacityError, InvalidError, NoChannelError
 from xma_plugins.planes import frame_arguments
 from xma_plugins.properties import MAX_CHANNEL_LOAD
-from xma_plugins.registers import FIRST_ARGUMENT, MAX_NBYTES, RegisterArgument, RegisterMap
+from xma_plugins.registers import (
+    FIRST_ARGUMENT,
+    MAX_NBYTES,
+    RegisterArgument,
+    RegisterMap,
+    register_layout,
+)
 
 __all__ = ["MAX_CHANNELS", "ComputeUnit", "UnitDescription", "describe_unit"]
 
@@ -119,6 +125,8 @@ class ComputeUnit:
         The part of the hardware that it is.
     arguments : tuple of RegisterArgument
         What its register maps hold; an argument's number is its place here.
+    layout : RegisterLayout
+        Where they hold it.
     connectivity : mapping
         The bank that each pointer argument is wired to, by the argument's name.
     """
@@ -137,6 +145,7 @@ class ComputeUnit:
             assert isinstance(described.kernel, Kernel)
             self.name, self.kernel = described.name, described.kernel
             self.arguments = _arguments(described.kernel)
+        self.layout = register_layout(self.arguments)
         self.connectivity = self._wired(what.connectivity, bank_count)
         self._channels: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()

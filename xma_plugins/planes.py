@@ -56,16 +56,17 @@ class Planes:
     @property
     def layouts(self) -> tuple[TensorInfo, ...]:
         """The layout of each plane."""
-        dense = self.info.planes if isinstance(self.info, FrameInfo) else self.info.tensors
-        if not self.strides:
-            return dense
-        return tuple(map(_with_stride, dense, self.strides))
+        return _layouts(self.info, self.strides)
 
 
 @functools.lru_cache(256)
-def _with_stride(layout: TensorInfo, stride: int) -> TensorInfo:
-    return TensorInfo(
-        layout.shape, layout.dtype, (stride or layout.strides[0], *layout.strides[1:])
+def _layouts(info: FrameInfo | TensorsInfo, strides: tuple[int, ...]) -> tuple[TensorInfo, ...]:
+    dense = info.planes if isinstance(info, FrameInfo) else info.tensors
+    if not strides:
+        return dense
+    return tuple(
+        TensorInfo(layout.shape, layout.dtype, (stride or layout.strides[0], *layout.strides[1:]))
+        for layout, stride in zip(dense, strides, strict=False)
     )
 
 
@@ -103,32 +104,43 @@ def frame_arguments(frame: str) -> Iterator[tuple[str, str]]:
         yield f"{frame}_stride{number}", "u32"
 
 
-def frame_values(frame: str, planes: Planes) -> Iterator[tuple[str, int]]:
-    """Yield name and value of each argument that tells of one frame.
+def frame_values(frame: str, planes: Planes) -> dict[str, int]:
+    """Return the value of each argument that tells of one frame, by its name.
 
     Raises
     ------
     InvalidError
         There are other than one address for each plane, or more than there are registers for.
     """
-    info, layouts = planes.info, planes.layouts
-    if len(planes.addresses) != len(layouts) or len(layouts) > _MAX_PLANES:
+    said, names = _said(frame, planes.info, planes.strides)
+    if len(planes.addresses) != len(names) or len(names) > _MAX_PLANES:
         raise InvalidError(
-            f"{frame} has {len(layouts)} planes, of {_MAX_PLANES} that registers are for, got "
+            f"{frame} has {len(names)} planes, of {_MAX_PLANES} that registers are for, got "
             f"{len(planes.addresses)} addresses"
         )
+    return said | dict(zip(names, planes.addresses, strict=True))
+
+
+@functools.lru_cache(256)
+def _said(
+    frame: str, info: FrameInfo | TensorsInfo, strides: tuple[int, ...]
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the values that all frames of a form have, and the names of their addresses."""
+    layouts = _layouts(info, strides)
+    said = {f"{frame}_stride{number}": layout.strides[0] for number, layout in enumerate(layouts)}
     if isinstance(info, FrameInfo):
         colour = info.colour
-        yield f"{frame}_format", _NUMBERS[info.format.name]
-        yield f"{frame}_width", info.width
-        yield f"{frame}_height", info.height
-        yield f"{frame}_matrix", int(colour.matrix)
-        yield f"{frame}_range", int(colour.range)
-        yield f"{frame}_primaries", colour.primaries
-        yield f"{frame}_transfer", colour.transfer
-    for number, (address, layout) in enumerate(zip(planes.addresses, layouts, strict=True)):
-        yield f"{frame}_plane{number}", address
-        yield f"{frame}_stride{number}", layout.strides[0]
+        numbers = (
+            _NUMBERS[info.format.name],
+            info.width,
+            info.height,
+            int(colour.matrix),
+            int(colour.range),
+            colour.primaries,
+            colour.transfer,
+        )
+        said |= {f"{frame}_{name}": value for name, value in zip(_PICTURE, numbers, strict=True)}
+    return said, tuple(f"{frame}_plane{number}" for number in range(len(layouts)))
 
 
 def read_frame(values: Mapping[str, Any], frame: str) -> Planes:

@@ -10,10 +10,10 @@ little-endian.
 import functools
 import itertools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from bridges.kernels.kernel import Value
 from xma_plugins.errors import InvalidError
@@ -28,8 +28,10 @@ __all__ = [
     "MAX_NBYTES",
     "Planes",
     "RegisterArgument",
+    "RegisterLayout",
     "RegisterMap",
     "lay_out",
+    "register_layout",
 ]
 
 MAX_NBYTES = 4096
@@ -75,6 +77,37 @@ class RegisterArgument:
         if self.type not in _TYPES:
             there = ", ".join(_TYPES)
             raise InvalidError(f"argument {self.name!r} is of type {self.type!r}; types: {there}")
+
+
+class RegisterLayout(NamedTuple):
+    """Where register maps of a compute unit have its arguments.
+
+    Attributes
+    ----------
+    form : struct.Struct
+        Of all arguments, in the order of their offsets.
+    names : tuple of str
+        In that order.
+    texts : tuple of RegisterArgument
+        Those of type ``"text"``.
+    """
+
+    form: struct.Struct
+    names: tuple[str, ...]
+    texts: tuple[RegisterArgument, ...]
+
+
+@functools.lru_cache(256)
+def register_layout(arguments: tuple[RegisterArgument, ...]) -> RegisterLayout:
+    """Return where arguments lie in register maps."""
+    ordered = sorted(arguments, key=lambda each: each.offset)
+    form, end = "<", 0
+    for each in ordered:
+        form += f"{each.offset - end}x{_TYPES[each.type].format[1:]}"
+        end = each.offset + each.nbytes
+    names = tuple(each.name for each in ordered)
+    texts = tuple(each for each in ordered if each.type == "text")
+    return RegisterLayout(struct.Struct(form), names, texts)
 
 
 class RegisterMap(bytes):
@@ -129,8 +162,11 @@ class RegisterMap(bytes):
         KernelError
             A parameter is missing, has another type or is out of range.
         """
-        given = dict(_expanded(values)) | dict(parameters)
-        layout, names, texts = _layout(compute_unit.arguments)
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            given |= frame_values(name, value) if isinstance(value, Planes) else {name: value}
+        given |= parameters
+        layout, names, texts = compute_unit.layout
         if not given.keys() <= set(names):
             _refuse_unknown(compute_unit, given)
         if compute_unit.kernel is not None:
@@ -155,12 +191,15 @@ class RegisterMap(bytes):
         InvalidError
             The map ends before an argument does, or a text is not one.
         """
-        layout, names, texts = _layout(arguments)
+        return self.read(register_layout(arguments))
+
+    def read(self, registers: RegisterLayout) -> dict[str, Value]:
+        """Return the value of every argument by its name; see `unpack`."""
+        layout, names, texts = registers
         if layout.size > len(self):
-            last = max(arguments, key=lambda each: each.offset)
             raise InvalidError(
-                f"a register map of {len(self)} bytes ends before {last.name!r} does, which takes "
-                f"bytes {last.offset} to {layout.size}"
+                f"a register map of {len(self)} bytes ends before {names[-1]!r} does, which ends "
+                f"at byte {layout.size}"
             )
         values: dict[str, Value] = dict(zip(names, layout.unpack_from(self), strict=True))
         for each in texts:
@@ -171,28 +210,6 @@ class RegisterMap(bytes):
     def channel_id(self) -> int:
         """What the channel register says."""
         return int.from_bytes(self[CHANNEL_IN : CHANNEL_IN + 4], "little")
-
-
-@functools.lru_cache(256)
-def _layout(
-    arguments: tuple[RegisterArgument, ...],
-) -> tuple[struct.Struct, tuple[str, ...], tuple[RegisterArgument, ...]]:
-    """Return what unpacks all arguments at once, their names in that order, and the texts."""
-    ordered = sorted(arguments, key=lambda each: each.offset)
-    form, end = "<", 0
-    for each in ordered:
-        form += f"{each.offset - end}x{_TYPES[each.type].format[1:]}"
-        end = each.offset + each.nbytes
-    names = tuple(each.name for each in ordered)
-    return struct.Struct(form), names, tuple(each for each in ordered if each.type == "text")
-
-
-def _expanded(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    for name, value in values.items():
-        if isinstance(value, Planes):
-            yield from frame_values(name, value)
-        else:
-            yield name, value
 
 
 def _refuse_unknown(compute_unit: "ComputeUnit", given: Mapping[str, object]) -> None:

@@ -62,7 +62,7 @@ class Work(Closable):
         self._arguments: tuple[Any, ...] = ()
         self._held = ExitStack()
         try:
-            values = registers.unpack(compute_unit.arguments)
+            values = registers.read(compute_unit.layout)
             if compute_unit.kernel is None:
                 self._hold_all(values)
             else:
