@@ -151,13 +151,12 @@ BufferFree = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)
 """``void free(void *opaque, uint8_t *data)`` of ``av_buffer_create``."""
 
 
-_PROTOTYPES: dict[str, Prototype] = {
+_QUICK: dict[str, Prototype] = {
     "av_buffer_create": (
         c.c_void_p,
         [c.c_void_p, c.c_size_t, BufferFree, c.c_void_p, c.c_int],
     ),
     "av_buffer_ref": (c.c_void_p, [c.c_void_p]),
-    "av_buffer_unref": (None, [c.POINTER(c.c_void_p)]),
     "av_frame_copy_props": (c.c_int, [c.c_void_p, c.c_void_p]),
     "av_frame_is_writable": (c.c_int, [c.c_void_p]),
     "av_frame_new_side_data": (c.c_void_p, [c.c_void_p, c.c_int, c.c_size_t]),
@@ -167,19 +166,27 @@ _PROTOTYPES: dict[str, Prototype] = {
     "av_get_pix_fmt": (c.c_int, [c.c_char_p]),
     "av_get_pix_fmt_name": (c.c_char_p, [c.c_int]),
     "av_hwdevice_ctx_alloc": (c.c_void_p, [c.c_int]),
+    "av_hwdevice_find_type_by_name": (c.c_int, [c.c_char_p]),
+    "av_hwframe_ctx_alloc": (c.c_void_p, [c.c_void_p]),
+    "av_strerror": (c.c_int, [c.c_int, c.c_char_p, c.c_size_t]),
+}
+"""Functions that return at once, and keep the GIL: to give it away and take it again while other
+threads are at work takes a hundred times as long. `av_frame_unref` is one for frames of the host.
+"""
+
+_SLOW: dict[str, Prototype] = {
+    "av_buffer_unref": (None, [c.POINTER(c.c_void_p)]),
     "av_hwdevice_ctx_create": (
         c.c_int,
         [c.POINTER(c.c_void_p), c.c_int, c.c_char_p, c.c_void_p, c.c_int],
     ),
     "av_hwdevice_ctx_init": (c.c_int, [c.c_void_p]),
-    "av_hwdevice_find_type_by_name": (c.c_int, [c.c_char_p]),
-    "av_hwframe_ctx_alloc": (c.c_void_p, [c.c_void_p]),
     "av_hwframe_ctx_init": (c.c_int, [c.c_void_p]),
     "av_hwframe_get_buffer": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
     "av_hwframe_map": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
     "av_hwframe_transfer_data": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
-    "av_strerror": (c.c_int, [c.c_int, c.c_char_p, c.c_size_t]),
 }
+"""Functions that may wait for a device, or let go of one; other threads go on meanwhile."""
 
 
 @functools.cache
@@ -199,8 +206,12 @@ def library() -> c.CDLL:
         )
     # The linker looks for a symbol in this module's own dependencies. A search by name could find
     # another FFmpeg in the process, such as the one in OpenCV's wheel.
-    lib = c.CDLL(av.video.frame.__file__, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-    declare(lib, _PROTOTYPES)
+    path, mode = av.video.frame.__file__, os.RTLD_NOLOAD | os.RTLD_NOW
+    lib, slow = c.PyDLL(path, mode=mode), c.CDLL(path, mode=mode)
+    declare(lib, _QUICK)
+    declare(slow, _SLOW)
+    for name in _SLOW:
+        setattr(lib, name, getattr(slow, name))
     _check_layout()
     _check_hardware_layout(lib)
     return lib

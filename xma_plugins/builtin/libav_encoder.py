@@ -10,7 +10,8 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from xma_plugins.builtin.libav_frame import new_reference, to_av
+from bridges.backends.ffmpeg_hardware import HARDWARE
+from xma_plugins.builtin.libav_frame import let_go, new_reference, refer, to_av
 from xma_plugins.builtin.libav_options import UNSET, open_encoder
 from xma_plugins.builtin.libav_regions import set_regions
 from xma_plugins.errors import InvalidError, PluginError
@@ -20,6 +21,7 @@ from xma_plugins.side_data import SideDataType
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
+    from fractions import Fraction
     from types import SimpleNamespace
 
     from av.packet import Packet
@@ -80,7 +82,8 @@ class LibavEncoder(EncoderPlugin):
         else:
             self._encoder, self._context = given.stream, _used(session, given)
         self._name = self._context.name
-        self._next: int | None = None
+        self._last: tuple[int, Fraction | None] | None = None
+        self._reference: VideoFrame | None = None
 
     def send_frame(self, session: Session[EncoderProperties], frame: XmaFrame) -> Status:
         """Encode a picture."""
@@ -90,7 +93,11 @@ class LibavEncoder(EncoderPlugin):
                 self._encode(None)
             return Status.SUCCESS
         if not frame.do_not_encode:
-            self._encode(self._picture(session, frame))
+            try:
+                self._encode(self._picture(session, frame))
+            finally:
+                if self._reference is not None:
+                    let_go(self._reference)
         return Status.SUCCESS if self._ready else Status.SEND_MORE_DATA
 
     def _picture(self, session: Session[EncoderProperties], frame: XmaFrame) -> VideoFrame:
@@ -104,7 +111,7 @@ class LibavEncoder(EncoderPlugin):
                 f"and is sent {picture.format.name} of {size[0]}x{size[1]}; scale or convert first"
             )
         if picture is frame.owner:
-            picture = new_reference(picture, frame.pts, frame.time_base)
+            picture = self._referring(picture, frame)
         # What was decoded says how it was coded before, which an encoder takes for an order.
         picture.pict_type = PictureType.I if frame.is_idr else PictureType.NONE
         self._set_time(session, picture)
@@ -116,14 +123,35 @@ class LibavEncoder(EncoderPlugin):
             set_regions(picture, quantisers.buffer)
         return picture
 
+    def _referring(self, picture: VideoFrame, frame: XmaFrame) -> VideoFrame:
+        """Return another picture over the same samples; on the host one serves for all.
+
+        To make one of PyAV, and to free it, gives the GIL away thrice: that is an encoder's time,
+        which takes it again from the threads that make its pictures.
+        """
+        name, known = picture.format.name, self._reference
+        if name in HARDWARE:
+            return new_reference(picture, frame.pts, frame.time_base)
+        if known is None or known.format.name != name:
+            known = self._reference = new_reference(picture, frame.pts, frame.time_base)
+        else:
+            refer(known, picture, frame.pts, frame.time_base)
+        return known
+
     def _set_time(self, session: Session[EncoderProperties], picture: VideoFrame) -> None:
         """Put a picture without a time behind the one before."""
-        clock = self._context.time_base
         if picture.pts is None:
-            picture.pts, picture.time_base = self._next or 0, clock
-        ticks = picture.pts * (picture.time_base or clock) / clock
+            picture.pts, picture.time_base = self._following(session), self._context.time_base
+        self._last = picture.pts, picture.time_base
+
+    def _following(self, session: Session[EncoderProperties]) -> int:
+        """Return when the frame after the last one is shown, in the encoder's time base."""
+        if self._last is None:
+            return 0
+        pts, time_base = self._last
+        clock = self._context.time_base
         rate = session.properties.frame_rate or self._context.framerate or 1 / clock
-        self._next = round(ticks + 1 / (rate * clock))
+        return round((pts * (time_base or clock) + 1 / rate) / clock)
 
     def _encode(self, picture: VideoFrame | None) -> None:
         assert self._encoder is not None
@@ -145,7 +173,7 @@ class LibavEncoder(EncoderPlugin):
     def close(self, session: Session[EncoderProperties]) -> None:
         """Let go of the encoder, of the pictures that it holds, and of what was not received."""
         self._ready.clear()
-        self._encoder = None
+        self._encoder = self._reference = None
         if hasattr(self, "_context"):
             del self._context
 

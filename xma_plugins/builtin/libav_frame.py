@@ -19,7 +19,15 @@ from xma_plugins.frames import BufferRef, XmaFrame
 from xma_plugins.host_frames import to_host
 from xma_plugins.side_data import SideDataType
 
-__all__ = ["forget_samples", "from_av", "new_reference", "origin", "to_av"]
+__all__ = [
+    "forget_samples",
+    "from_av",
+    "let_go",
+    "new_reference",
+    "origin",
+    "refer",
+    "to_av",
+]
 
 _FFMPEG = FFmpegContext()
 _HOST = CPUContext()
@@ -121,6 +129,22 @@ def new_reference(picture: VideoFrame, pts: int | None, time_base: Fraction | No
     is_on_device = picture.format.name in HARDWARE
     size = (0, 0) if is_on_device else (picture.width, picture.height)
     other = VideoFrame(*size, picture.format.name)
+    refer(other, picture, pts, time_base)
+    return other
+
+
+def refer(
+    other: VideoFrame, picture: VideoFrame, pts: int | None, time_base: Fraction | None
+) -> None:
+    """Have a picture of the same format and size be what `new_reference` returns.
+
+    Its own samples, which may not be a device's, are let go of.
+
+    Raises
+    ------
+    MemoryError
+        As of `new_reference`.
+    """
     pointer = frame_pointer(other)
     library().av_frame_unref(pointer)
     code = library().av_frame_ref(pointer, frame_pointer(picture))
@@ -129,4 +153,8 @@ def new_reference(picture: VideoFrame, pts: int | None, time_base: Fraction | No
     other.pts = pts
     if time_base is not None:
         other.time_base = time_base
-    return other
+
+
+def let_go(picture: VideoFrame) -> None:
+    """Let go of the samples of a picture, which may not be a device's; only `refer` follows."""
+    library().av_frame_unref(frame_pointer(picture))
