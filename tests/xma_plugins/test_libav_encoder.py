@@ -19,7 +19,7 @@ from tests.xma_plugins.coded import (
     pictures_of,
 )
 from tests.xma_plugins.pictures import arrays, dense, picture
-from xma_plugins.builtin.libav_frame import from_av
+from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.errors import BufferUseError, InvalidError
 from xma_plugins.frames import XmaDataBuffer, XmaFrame
 from xma_plugins.kinds import EncoderType, FormatType
@@ -437,6 +437,16 @@ def test_data_comes_into_what_is_given(host):
         with pytest.raises(InvalidError, match="receive into a dummy"):
             session.recv_data(XmaDataBuffer(buffer=buffer, is_clone=True))
         frame.close()
+
+
+def test_what_was_encoded_is_not_held():
+    """Whatever comes next, and when."""
+    with session_of({"codec": "ffv1"}) as session:
+        for frame in moving(3):
+            with frame, from_av(to_av(frame)) as again:
+                assert session.send_frame(again) is Status.SUCCESS
+                assert session.recv_data()[1] is not None
+            assert held_planes() == 0
 
 
 def test_destroying_lets_go_of_what_the_encoder_holds(host):
