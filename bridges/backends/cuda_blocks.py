@@ -26,7 +26,7 @@ class Block(Lent):
     __slots__ = ("_memory", "_pool", "address")
 
     def __init__(self, pool: "BlockPool", memory: CUDAMemory) -> None:
-        self.is_lent = False
+        super().__init__()
         self._pool, self._memory, self.address = pool, memory, memory.address
 
     def __del__(self) -> None:
