@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import av
 from av.stream import Disposition
 
+from bridges.backends.ffmpeg_decoding import decoded
 from bridges.backends.ffmpeg_log import uncaptured_log
 from bridges.closable import Closable
 from bridges.errors import ClosedError
@@ -260,31 +261,28 @@ class _Video:
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         """Yield frames from where the container stands."""
-        decoded = self._pictures()
         hardware, nothing = self._hardware, contextlib.nullcontext()
         quietly = nothing if hardware is None else uncaptured_log()
         try:
-            # FFmpeg makes the decoder for the first frame.
-            with nothing if hardware is None or self._begun else hardware.busy, quietly:
-                frame = next(decoded, None)
-            while frame is not None:
-                yield frame
-                with quietly:
-                    frame = next(decoded, None)
+            with contextlib.closing(self._pictures()) as pictures:
+                # FFmpeg makes the decoder for the first frame.
+                with nothing if hardware is None or self._begun else hardware.busy, quietly:
+                    frame = next(pictures, None)
+                while frame is not None:
+                    yield frame
+                    del frame  # That nobody refers to is used again for the next one.
+                    with quietly:
+                        frame = next(pictures, None)
         except av.FFmpegError as error:
             raise SourceError(self._refusal(error)) from error
 
-    def _pictures(self) -> Iterator[VideoFrame]:
-        decoder = self._decoder or self._stream.codec_context
-        if decoder is self._stream.codec_context:
-            yield from self._container.decode(self._stream)
-            return
-        decoder.flush_buffers()
-        time_base = self._stream.time_base
-        for packet in self._container.demux(self._stream):
-            for frame in decoder.decode(packet if packet.size else None):
-                frame.time_base = time_base
-                yield frame
+    def _pictures(self) -> Generator[VideoFrame, None, None]:
+        if self._hardware is None or self._decoder is None:
+            by_pyav: Generator[VideoFrame, None, None] = self._container.decode(self._stream)
+            return by_pyav
+        if self._decoder is not self._stream.codec_context:  # Which seeking empties.
+            self._decoder.flush_buffers()
+        return decoded(self._container, self._stream, self._decoder, self._hardware.kind)
 
     def _refusal(self, error: av.FFmpegError) -> str:
         words = f"{self.path}: cannot be decoded: {error_text(self.path, error)}"

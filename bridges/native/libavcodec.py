@@ -1,17 +1,17 @@
-"""What PyAV does not tell of its decoders: their device, and when they are freed."""
+"""What PyAV does not offer of its decoders: their calls, their device, and when they are freed."""
 
 import ctypes as c
 import functools
-import os
 
 import av
 import av.codec.context
 from av.codec.context import CodecContext
 
-from bridges.native.loading import Prototype, declare
+from bridges.errors import DeviceError
+from bridges.native.loading import Prototype, linked_library
 from bridges.native.pyav_object import pointer_field
 
-__all__ = ["decoding_device", "free_decoder"]
+__all__ = ["AVPacket", "decoder_pointer", "decoding_device", "free_decoder", "library"]
 
 _SUPPORTED_MAJOR = 62
 """The libavcodec major version (FFmpeg 8) of which fields are known."""
@@ -23,20 +23,41 @@ class _AVOption(c.Structure):
     _fields_ = (("name", c.c_char_p), ("help", c.c_char_p), ("offset", c.c_int))
 
 
+class AVPacket(c.Structure):
+    """The head of ``AVPacket`` (libavcodec/packet.h of FFmpeg 8)."""
+
+    _fields_ = (
+        ("buf", c.c_void_p),
+        ("pts", c.c_int64),
+        ("dts", c.c_int64),
+        ("data", c.c_void_p),
+        ("size", c.c_int),
+        ("stream_index", c.c_int),
+    )
+
+
+_QUICK: dict[str, Prototype] = {
+    "av_opt_find": (
+        c.POINTER(_AVOption),
+        [c.c_void_p, c.c_char_p, c.c_char_p, c.c_int, c.c_int],
+    ),
+    "av_packet_alloc": (c.c_void_p, []),
+    "av_packet_free": (None, [c.POINTER(c.c_void_p)]),
+    "av_packet_unref": (None, [c.c_void_p]),
+    "avcodec_get_class": (c.c_void_p, []),
+}
+
+_SLOW: dict[str, Prototype] = {
+    "avcodec_free_context": (None, [c.c_void_p]),
+    "avcodec_receive_frame": (c.c_int, [c.c_void_p, c.c_void_p]),
+    "avcodec_send_packet": (c.c_int, [c.c_void_p, c.c_void_p]),
+}
+
+
 @functools.cache
-def _library() -> c.CDLL:
-    # The very libavcodec that PyAV loaded; see `bridges.native.libavutil.library`.
-    library = c.CDLL(av.codec.context.__file__, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-    prototypes: dict[str, Prototype] = {
-        "avcodec_free_context": (None, [c.c_void_p]),
-        "avcodec_get_class": (c.c_void_p, []),
-        "av_opt_find": (
-            c.POINTER(_AVOption),
-            [c.c_void_p, c.c_char_p, c.c_char_p, c.c_int, c.c_int],
-        ),
-    }
-    declare(library, prototypes)
-    return library
+def library() -> c.CDLL:
+    """Return the very libavcodec that PyAV loaded, with prototypes set."""
+    return linked_library(av.codec.context.__file__, quick=_QUICK, slow=_SLOW)
 
 
 def _pointer(context: CodecContext) -> c.c_void_p | None:
@@ -49,7 +70,25 @@ def _pointer(context: CodecContext) -> c.c_void_p | None:
     if field is None or not field.value:
         return None
     found = c.c_void_p.from_address(field.value).value
-    return field if found == _library().avcodec_get_class() else None
+    return field if found == library().avcodec_get_class() else None
+
+
+def decoder_pointer(context: CodecContext) -> int:
+    """Return the ``AVCodecContext *`` of a decoder. It lives as long as ``context`` does.
+
+    Raises
+    ------
+    DeviceError
+        PyAV lays its objects out in a way unknown to this version, or has another libavcodec than
+        that of FFmpeg 8.
+    """
+    field, major = _pointer(context), av.library_versions["libavcodec"][0]
+    if field is None or major != _SUPPORTED_MAJOR:
+        raise DeviceError(
+            f"PyAV {av.__version__} carries libavcodec {major}, whose decoders are unknown to this "
+            "version; install av 18.1"
+        )
+    return field.value or 0
 
 
 def decoding_device(context: CodecContext) -> int:
@@ -62,7 +101,7 @@ def decoding_device(context: CodecContext) -> int:
     if field is None or av.library_versions["libavcodec"][0] != _SUPPORTED_MAJOR:
         return 0
     # AVCodecContext (libavcodec/avcodec.h) has hw_device_ctx right before hwaccel_flags.
-    flags = _library().av_opt_find(field.value, b"hwaccel_flags", None, 0, 0)
+    flags = library().av_opt_find(field.value, b"hwaccel_flags", None, 0, 0)
     if not flags:
         return 0
     place = (field.value or 0) + flags.contents.offset - c.sizeof(c.c_void_p)
@@ -83,5 +122,5 @@ def free_decoder(context: CodecContext) -> bool:
     field = _pointer(context)
     if field is None:
         return False
-    _library().avcodec_free_context(c.addressof(field))
+    library().avcodec_free_context(c.addressof(field))
     return True

@@ -2,14 +2,13 @@
 
 import ctypes as c
 import functools
-import os
 
 import av.filter.context
 from av.filter.context import FilterContext
 
 from bridges.errors import DeviceError
 from bridges.native.libavutil import av_error
-from bridges.native.loading import Prototype, declare
+from bridges.native.loading import Prototype, linked_library
 
 __all__ = ["AVBufferSrcParameters", "AVFilterContext", "set_source_frames"]
 
@@ -53,9 +52,7 @@ def _library() -> c.CDLL:
             f"PyAV {av.__version__} carries libavfilter {major}, whose filters take frames on a "
             f"device only from libavfilter {SUPPORTED_MAJOR} (FFmpeg 8); install av 18.1"
         )
-    library = c.CDLL(av.filter.context.__file__, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-    declare(library, _PROTOTYPES)
-    return library
+    return linked_library(av.filter.context.__file__, quick=_PROTOTYPES, slow={})
 
 
 def set_source_frames(source: FilterContext, pixel_format: int, frames: int) -> None:

@@ -1,15 +1,19 @@
-"""The head of ``AVStream``: the one field of an output stream that PyAV does not offer."""
+"""What PyAV does not offer of containers: reading into one packet, and a stream's aspect ratio."""
 
 import ctypes as c
+import functools
 from fractions import Fraction
 
 import av
+import av.container.core
+from av.container import InputContainer
 from av.stream import Stream
 
 from bridges.errors import DeviceError
-from bridges.native.pyav_object import POINTER_OFFSET
+from bridges.native.loading import linked_library
+from bridges.native.pyav_object import POINTER_OFFSET, pointer_field
 
-__all__ = ["AVStream", "set_stream_aspect_ratio"]
+__all__ = ["AVStream", "input_pointer", "library", "set_stream_aspect_ratio"]
 
 SUPPORTED_MAJOR = 62
 """The libavformat major version (FFmpeg 8) whose AVStream layout is written down below."""
@@ -34,6 +38,38 @@ class AVStream(c.Structure):
         ("metadata", c.c_void_p),
         ("avg_frame_rate", c.c_int * 2),
     )
+
+
+@functools.cache
+def library() -> c.CDLL:
+    """Return the very libavformat that PyAV loaded, with prototypes set."""
+    return linked_library(
+        av.container.core.__file__,
+        quick={"avformat_get_class": (c.c_void_p, [])},
+        slow={"av_read_frame": (c.c_int, [c.c_void_p, c.c_void_p])},
+    )
+
+
+def input_pointer(container: InputContainer) -> int:
+    """Return the ``AVFormatContext *`` of an open file. It lives until the file is closed.
+
+    Raises
+    ------
+    DeviceError
+        PyAV lays its objects out in a way unknown to this version.
+    """
+    field = pointer_field(container)
+    # The first thing in any AVFormatContext is the class of all of them.
+    if (
+        field is None
+        or not field.value
+        or (c.c_void_p.from_address(field.value).value != library().avformat_get_class())
+    ):
+        raise DeviceError(
+            f"PyAV {av.__version__} lays out containers in a way unknown to this version; "
+            "install av 18.1"
+        )
+    return field.value
 
 
 def set_stream_aspect_ratio(stream: Stream, ratio: Fraction) -> None:

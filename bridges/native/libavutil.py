@@ -10,14 +10,13 @@ a fresh one must refer to its device, and have no format yet.
 
 import ctypes as c
 import functools
-import os
 import struct
 
 import av
 from av.video.frame import VideoFrame
 
 from bridges.errors import DeviceError
-from bridges.native.loading import Prototype, declare
+from bridges.native.loading import Prototype, linked_library
 from bridges.native.pyav_object import POINTER_OFFSET, pointer_field
 
 __all__ = [
@@ -159,6 +158,7 @@ _QUICK: dict[str, Prototype] = {
     "av_buffer_ref": (c.c_void_p, [c.c_void_p]),
     "av_frame_copy_props": (c.c_int, [c.c_void_p, c.c_void_p]),
     "av_frame_is_writable": (c.c_int, [c.c_void_p]),
+    "av_frame_move_ref": (None, [c.c_void_p, c.c_void_p]),
     "av_frame_new_side_data": (c.c_void_p, [c.c_void_p, c.c_int, c.c_size_t]),
     "av_frame_ref": (c.c_int, [c.c_void_p, c.c_void_p]),
     "av_frame_remove_side_data": (None, [c.c_void_p, c.c_int]),
@@ -170,9 +170,7 @@ _QUICK: dict[str, Prototype] = {
     "av_hwframe_ctx_alloc": (c.c_void_p, [c.c_void_p]),
     "av_strerror": (c.c_int, [c.c_int, c.c_char_p, c.c_size_t]),
 }
-"""Functions that return at once, and keep the GIL: to give it away and take it again while other
-threads are at work takes a hundred times as long. `av_frame_unref` is one for frames of the host.
-"""
+"""Functions that return at once; `av_frame_unref` is one for frames of the host."""
 
 _SLOW: dict[str, Prototype] = {
     "av_buffer_unref": (None, [c.POINTER(c.c_void_p)]),
@@ -186,7 +184,7 @@ _SLOW: dict[str, Prototype] = {
     "av_hwframe_map": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
     "av_hwframe_transfer_data": (c.c_int, [c.c_void_p, c.c_void_p, c.c_int]),
 }
-"""Functions that may wait for a device, or let go of one; other threads go on meanwhile."""
+"""Functions that may wait for a device, or let go of one."""
 
 
 @functools.cache
@@ -204,14 +202,7 @@ def library() -> c.CDLL:
             f"PyAV {av.__version__} carries libavutil {major}, but frames can be shared only with "
             f"libavutil {SUPPORTED_MAJOR} (FFmpeg 8); install av 18.1"
         )
-    # The linker looks for a symbol in this module's own dependencies. A search by name could find
-    # another FFmpeg in the process, such as the one in OpenCV's wheel.
-    path, mode = av.video.frame.__file__, os.RTLD_NOLOAD | os.RTLD_NOW
-    lib, slow = c.PyDLL(path, mode=mode), c.CDLL(path, mode=mode)
-    declare(lib, _QUICK)
-    declare(slow, _SLOW)
-    for name in _SLOW:
-        setattr(lib, name, getattr(slow, name))
+    lib = linked_library(av.video.frame.__file__, quick=_QUICK, slow=_SLOW)
     _check_layout()
     _check_hardware_layout(lib)
     return lib

@@ -1,10 +1,11 @@
 """What ctypes has to know of libraries: which are in the process, and their functions' types."""
 
 import ctypes as c
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Prototype", "declare", "loaded_library"]
+__all__ = ["Prototype", "declare", "linked_library", "loaded_library"]
 
 Prototype = tuple[object, Sequence[object]]
 """What a function returns, and its arguments."""
@@ -21,6 +22,40 @@ def declare(library: c.CDLL, prototypes: Mapping[str, Prototype]) -> None:
     for name, (result, arguments) in prototypes.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
+
+
+def linked_library(
+    path: str, *, quick: Mapping[str, Prototype], slow: Mapping[str, Prototype]
+) -> c.CDLL:
+    """Return functions of the libraries that an extension module in this process is linked with.
+
+    The linker looks for a symbol in the module's own dependencies. A search by name could find
+    another copy of a library in the process, such as the FFmpeg in OpenCV's wheel.
+
+    Parameters
+    ----------
+    path : str
+        The extension module's file.
+    quick : mapping
+        Functions that return at once, and keep the GIL: to give it away and take it again while
+        other threads are at work takes a hundred times as long.
+    slow : mapping
+        Functions that may wait; other threads go on meanwhile.
+
+    Raises
+    ------
+    OSError
+        The module is not loaded.
+    AttributeError
+        There is no such function.
+    """
+    mode = os.RTLD_NOLOAD | os.RTLD_NOW
+    library, releasing = c.PyDLL(path, mode=mode), c.CDLL(path, mode=mode)
+    declare(library, quick)
+    declare(releasing, slow)
+    for name in slow:
+        setattr(library, name, getattr(releasing, name))
+    return library
 
 
 def loaded_library(prefix: str) -> str:

@@ -40,7 +40,7 @@ def test_it_is_freed_once_and_its_frames_stay(decoder):
 
 def test_what_is_laid_out_in_another_way_is_left_to_pyav(decoder, monkeypatch):
     context, _ = decoder
-    monkeypatch.setattr(libavcodec._library(), "avcodec_get_class", lambda: 1)
+    monkeypatch.setattr(libavcodec.library(), "avcodec_get_class", lambda: 1)
     assert not free_decoder(context)
     assert context.width > 0
 
@@ -48,7 +48,7 @@ def test_what_is_laid_out_in_another_way_is_left_to_pyav(decoder, monkeypatch):
 def test_a_decoder_in_software_has_no_device(decoder, monkeypatch):
     context, _ = decoder
     assert decoding_device(context) == 0
-    monkeypatch.setattr(libavcodec._library(), "avcodec_get_class", lambda: 1)
+    monkeypatch.setattr(libavcodec.library(), "avcodec_get_class", lambda: 1)
     assert decoding_device(context) == 0
 
 
@@ -73,7 +73,7 @@ def device():
 def give_device(context, reference):
     """Have a decoder own a reference to a device, as PyAV does; return how many there are."""
     native = libavcodec._pointer(context).value
-    flags = libavcodec._library().av_opt_find(native, b"hwaccel_flags", None, 0, 0)
+    flags = libavcodec.library().av_opt_find(native, b"hwaccel_flags", None, 0, 0)
     field = ctypes.c_void_p.from_address(
         native + flags.contents.offset - ctypes.sizeof(ctypes.c_void_p)
     )
@@ -83,7 +83,7 @@ def give_device(context, reference):
 
 
 def references(reference):
-    count = libavcodec._library().av_buffer_get_ref_count
+    count = libavcodec.library().av_buffer_get_ref_count
     count.argtypes = [ctypes.c_void_p]
     return count(reference)
 

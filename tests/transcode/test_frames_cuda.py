@@ -13,6 +13,7 @@ import pytest
 
 import transcode
 from bridges import AccessMode, MemoryType, TensorInfo, create_mapper
+from bridges.backends import ffmpeg_decoding
 from bridges.backends.cpu import CPUContext
 from bridges.backends.probe import probe_all
 from bridges.errors import ClosedError
@@ -161,6 +162,22 @@ def test_pictures_that_landed_outlive_their_frames(clip):
     for picture, gray in zip(pictures, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(picture), gray)
         np.testing.assert_array_equal(on_host(picture)[0], gray)
+
+
+def test_a_frame_of_pyav_that_nobody_holds_is_filled_again(clip, monkeypatch):
+    made, frame_class = [], ffmpeg_decoding.VideoFrame
+
+    def make(*form):
+        made.append(form)
+        return frame_class(*form)
+
+    monkeypatch.setattr(ffmpeg_decoding, "VideoFrame", make)
+    with transcode.frames(clip("h264"), device="cuda", kernels=["rgb_to_grayscale"]) as frames:
+        count = len([np.asarray(picture).shape for picture in frames])
+    assert made == [(0, 0, "cuda")]
+    with transcode.frames(clip("h264"), device="cuda") as frames:
+        pictures = list(frames)
+    assert len(pictures) == count <= len(made) - 1
 
 
 @pytest.mark.parametrize("kernels", [[], ["rgb_to_grayscale"], ["denoise", "invert"]])

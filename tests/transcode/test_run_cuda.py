@@ -103,8 +103,13 @@ def test_an_odd_height_is_left_to_software(clip, both, tmp_path):
     assert any(each.startswith("decoded in software") for each in report.notices)
     transcode.run(source, tmp_path / "theirs.mkv", device="cpu", video=LOSSLESS)
     same(tmp_path / "mine.mkv", tmp_path / "theirs.mkv")
-    with transcode.frames(source, device="cuda", software_fallback=True) as frames:
-        assert len(list(frames)) == len(TIMES)
+    with (
+        transcode.frames(source, kernels=GRAY) as soft,
+        transcode.frames(source, device="cuda", software_fallback=True, kernels=GRAY) as frames,
+    ):
+        assert len(frames) == len(TIMES)
+        for picture, expected in zip(frames, soft, strict=True):
+            np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
         assert "software does" in frames.device
 
 
