@@ -36,6 +36,7 @@ def to_host(frame: XmaFrame) -> XmaFrame:
     held = frame.reference()
     if not on_device:
         return held
+    held.clear_side_data()  # It only keeps the planes.
     release = Countdown(on_device, held.close)
     try:
         refs = [_on_host(plane, release) for plane in planes]

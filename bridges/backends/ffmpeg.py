@@ -18,7 +18,7 @@ from bridges.backends.ffmpeg_hardware import (
     new_drm_device,
     new_frames_context,
     plane_pitches,
-    software_format,
+    software_name,
 )
 from bridges.backends.ffmpeg_properties import set_info
 from bridges.backends.host_array import HostArray, array_at
@@ -36,6 +36,7 @@ __all__ = [
     "FFmpegContext",
     "FFmpegTensor",
     "create",
+    "frame_form",
     "frame_info",
     "frame_place",
     "new_frame",
@@ -252,7 +253,7 @@ class FFmpegContext(Context):
         )
 
     def _form(self, frame: VideoFrame) -> _Form:
-        info = _info(frame, software_format(frame))
+        info = frame_info(frame)
         pitches = plane_pitches(frame, len(info.format.planes))
         reference = device_reference(frame)
         if reference and not self._belongs_to(reference):
@@ -401,21 +402,43 @@ def frame_info(frame: VideoFrame) -> FrameInfo:
     FormatError
         Its pixel format is not in `bridges.formats`, or the device's is not told.
     """
+    form = frame_form(frame)
+    return FrameInfo(form.format, form.width, form.height, form.colour, frame.pts, frame.time_base)
+
+
+def frame_form(frame: VideoFrame) -> FrameInfo:
+    """Return what `frame_info` does, without a time: one object for all frames of a form.
+
+    Raises
+    ------
+    FormatError
+        As of `frame_info`.
+    """
     name = frame.format.name
-    return _info(frame, software_format(frame) if name in HARDWARE else pixel_format(name))
-
-
-def _info(frame: VideoFrame, format_in_memory: PixelFormat) -> FrameInfo:
     native = AVFrame.from_address(frame_pointer(frame))
-    numbers = native.colorspace, native.color_range, native.color_primaries, native.color_trc
-    return FrameInfo(
-        format_in_memory, native.width, native.height, _colour(*numbers), frame.pts, frame.time_base
+    return _form(
+        software_name(frame) if name in HARDWARE else name,
+        native.width,
+        native.height,
+        native.colorspace,
+        native.color_range,
+        native.color_primaries,
+        native.color_trc,
     )
 
 
 @functools.lru_cache(256)
-def _colour(matrix: int, colour_range: int, primaries: int, transfer: int) -> Colour:
-    return Colour(Matrix(matrix), ColourRange(colour_range), primaries, transfer)
+def _form(
+    name: str,
+    width: int,
+    height: int,
+    matrix: int,
+    colour_range: int,
+    primaries: int,
+    transfer: int,
+) -> FrameInfo:
+    colour = Colour(Matrix(matrix), ColourRange(colour_range), primaries, transfer)
+    return FrameInfo(pixel_format(name), width, height, colour)
 
 
 def create(selector: str = "") -> FFmpegContext:

@@ -8,7 +8,6 @@ from av.video.frame import VideoFrame
 
 from bridges.backends.layout import check_linear
 from bridges.errors import DeviceError, FormatError
-from bridges.formats import PixelFormat, pixel_format
 from bridges.native.libavcodec import decoding_device
 from bridges.native.libavutil import (
     AVBufferRef,
@@ -34,7 +33,6 @@ __all__ = [
     "open_encoder_for",
     "plane_pitches",
     "set_size",
-    "software_format",
     "software_name",
     "surface_address",
 ]
@@ -93,17 +91,6 @@ def software_name(frame: VideoFrame) -> str:
         f"this {frame.format.name} frame has no hw_frames_ctx that would tell its format; take "
         "frames that a decoder or filter of FFmpeg has made"
     )
-
-
-def software_format(frame: VideoFrame) -> PixelFormat:
-    """Return how the samples of a frame on a device lie in its memory.
-
-    Raises
-    ------
-    FormatError
-        That format is not in `bridges.formats`, or the frame tells of none.
-    """
-    return pixel_format(software_name(frame))
 
 
 def plane_pitches(frame: VideoFrame, count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Kernels of every family in a whole run: sizes, aspect, tags, chains, and results before."""
 
 import contextlib
+import sys
 from fractions import Fraction
 
 import av
@@ -270,3 +271,14 @@ def test_frames_of_each_form_go_through_all_kernels(step_of):
         assert (made.width, made.height) == (20, 10)
         for channel in "yuv":
             np.testing.assert_array_equal(channel_of(made, channel), channel_of(wanted, channel))
+
+
+@pytest.mark.parametrize("text", ["invert", "rgb_to_grayscale"])
+def test_a_result_holds_no_source(step_of, text):
+    """An encoder keeps results for a while, and a decoder has few surfaces."""
+    step = step_of(text)
+    frame = av.VideoFrame.from_ndarray(np.zeros((72, 64), np.uint8), "yuv420p")
+    frame.pts = 0
+    before = sys.getrefcount(frame)
+    made = list(step.process(frame))
+    assert (len(made), sys.getrefcount(frame)) == (1, before)

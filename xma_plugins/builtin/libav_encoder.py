@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import av
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType
+from av.video.frame import PictureType, VideoFrame
 
 from bridges.backends.ffmpeg_hardware import HARDWARE
 from xma_plugins.builtin.libav_frame import let_go, new_reference, refer, to_av
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from av.packet import Packet
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from xma_plugins.frames import XmaDataBuffer, XmaFrame
@@ -84,6 +83,8 @@ class LibavEncoder(EncoderPlugin):
         self._name = self._context.name
         self._last: tuple[int, Fraction | None] | None = None
         self._reference: VideoFrame | None = None
+        self._taken: tuple[str, int, int] | None = None
+        """Format and size of pictures that the encoder was found to take."""
 
     def send_frame(self, session: Session[EncoderProperties], frame: XmaFrame) -> Status:
         """Encode a picture."""
@@ -102,19 +103,18 @@ class LibavEncoder(EncoderPlugin):
 
     def _picture(self, session: Session[EncoderProperties], frame: XmaFrame) -> VideoFrame:
         """Return a picture whose times and tags the encoder may change."""
-        picture, context = to_av(frame), self._context
-        names = (context.pix_fmt, context.sw_format and context.sw_format.name)
-        size = picture.width, picture.height
-        if picture.format.name not in names or size != (context.width, context.height):
-            raise InvalidError(
-                f"{session.name} encodes {context.pix_fmt} of {context.width}x{context.height}, "
-                f"and is sent {picture.format.name} of {size[0]}x{size[1]}; scale or convert first"
-            )
-        if picture is frame.owner:
-            picture = self._referring(picture, frame)
+        source = frame.owner if isinstance(frame.owner, VideoFrame) else to_av(frame)
+        form = source.format.name, source.width, source.height
+        if form != self._taken:
+            self._check(session, form)
+        picture = self._referring(source, frame) if source is frame.owner else source
         # What was decoded says how it was coded before, which an encoder takes for an order.
         picture.pict_type = PictureType.I if frame.is_idr else PictureType.NONE
-        self._set_time(session, picture)
+        if frame.pts is None:
+            picture.pts, picture.time_base = self._following(session), self._context.time_base
+            self._last = picture.pts, picture.time_base
+        else:
+            self._last = frame.pts, frame.time_base
         quantisers = frame.side_data(SideDataType.QP_MAP)
         if quantisers is not None:
             if not self._is_told and not self._name.startswith(_TAKE_REGIONS):
@@ -122,6 +122,17 @@ class LibavEncoder(EncoderPlugin):
                 _log.warning("%s: %s takes no QP_MAP; it does nothing", session.name, self._name)
             set_regions(picture, quantisers.buffer)
         return picture
+
+    def _check(self, session: Session[EncoderProperties], form: tuple[str, int, int]) -> None:
+        """Refuse pictures of another format or size than the encoder's."""
+        context = self._context
+        names = (context.pix_fmt, context.sw_format and context.sw_format.name)
+        if form[0] not in names or form[1:] != (context.width, context.height):
+            raise InvalidError(
+                f"{session.name} encodes {context.pix_fmt} of {context.width}x{context.height}, "
+                "and is sent {} of {}x{}; scale or convert first".format(*form)
+            )
+        self._taken = form
 
     def _referring(self, picture: VideoFrame, frame: XmaFrame) -> VideoFrame:
         """Return another picture over the same samples; on the host one serves for all.
@@ -138,14 +149,11 @@ class LibavEncoder(EncoderPlugin):
             refer(known, picture, frame.pts, frame.time_base)
         return known
 
-    def _set_time(self, session: Session[EncoderProperties], picture: VideoFrame) -> None:
-        """Put a picture without a time behind the one before."""
-        if picture.pts is None:
-            picture.pts, picture.time_base = self._following(session), self._context.time_base
-        self._last = picture.pts, picture.time_base
-
     def _following(self, session: Session[EncoderProperties]) -> int:
-        """Return when the frame after the last one is shown, in the encoder's time base."""
+        """Return when the frame after the last one is shown, in the encoder's time base.
+
+        That is when a frame without a time is.
+        """
         if self._last is None:
             return 0
         pts, time_base = self._last

@@ -7,7 +7,7 @@ from fractions import Fraction
 from av.video.frame import VideoFrame
 
 from bridges.backends.cpu import CPUContext
-from bridges.backends.ffmpeg import FFmpegContext, frame_info
+from bridges.backends.ffmpeg import FFmpegContext, frame_form
 from bridges.backends.ffmpeg_hardware import HARDWARE
 from bridges.backends.ffmpeg_properties import copy_properties, set_info
 from bridges.backends.host_array import array_at
@@ -29,6 +29,9 @@ __all__ = [
     "to_av",
 ]
 
+_UNKNOWN = Fraction(0)
+"""A time base of PyAV's: none."""
+
 _FFMPEG = FFmpegContext()
 _HOST = CPUContext()
 
@@ -39,11 +42,11 @@ def from_av(picture: VideoFrame) -> XmaFrame:
     The picture itself goes along as side data, for its tags. A pixel format that is not in
     `bridges.formats` has no planes that could be asked for; the picture can still be encoded.
     """
-    info: FrameInfo | None
+    form: FrameInfo | None
     try:
-        info = frame_info(picture)
+        form = frame_form(picture)
     except FormatError:
-        info = None
+        form = None
 
     def planes() -> Sequence[BufferRef]:
         wrapped = _FFMPEG.wrap(picture)
@@ -57,7 +60,7 @@ def from_av(picture: VideoFrame) -> XmaFrame:
             for tensor in wrapped.tensors
         ]
 
-    frame = XmaFrame(info, planes, pts=picture.pts, time_base=picture.time_base, owner=picture)
+    frame = XmaFrame(form, planes, pts=picture.pts, time_base=picture.time_base, owner=picture)
     frame.put_side_data(SideDataType.LIBAV_FRAME, picture)
     return frame
 
@@ -112,6 +115,8 @@ def to_av(frame: XmaFrame) -> VideoFrame:
     source = origin(frame)
     if source is not None:
         copy_properties(source, picture)
+    # FFmpeg keeps the planes for as long as an encoder waits; a decoder's surface is not to wait.
+    on_host.clear_side_data()
     set_info(picture, info)
     return picture
 
@@ -151,8 +156,7 @@ def refer(
     if code < 0:
         raise MemoryError(f"av_frame_ref: {av_error(code)}")
     other.pts = pts
-    if time_base is not None:
-        other.time_base = time_base
+    other.time_base = _UNKNOWN if time_base is None else time_base
 
 
 def let_go(picture: VideoFrame) -> None:
