@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -125,7 +126,7 @@ class Pipeline:
         self._written: Channel[tuple[bool, Packet[Any]]] = Channel(
             _PACKETS_BETWEEN_STAGES, self._stop, producers=2
         )
-        # While its thread does something else an encoder waits: the process stage makes frames
+        # While its thread does something else an encoder waits: so the process stage makes frames
         # ready for it, and lets go of them.
         self._encoded: deque[XmaFrame] = deque()
         self._stages = [
@@ -221,20 +222,23 @@ class Pipeline:
         while True:
             frame, waited = self._decoded.get()
             stage.waited += waited
-            self._let_go()
             for result in run_steps(self._steps, frame):
                 stage.waited += self._processed.put(from_av(result))
+                self._let_go()
             if frame is None:
                 break
         self._processed.close()
 
     def _let_go(self) -> None:
-        """Let go of frames that were encoded."""
-        while self._encoded:
-            self._encoded.popleft().close()
+        """Let go of frames that were encoded, from whichever thread."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._encoded.popleft().close()
 
     def _encode(self, stage: _Stage) -> None:
         while True:
+            if self._processed.is_empty:  # Then there is time, and who fills it may need them.
+                self._let_go()
             frame, waited = self._processed.get()
             stage.waited += waited
             if self.sink is None:

@@ -12,11 +12,14 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+import pytest
+
 import transcode
 from bridges.edges.cpu_to_ffmpeg import held_planes
 from bridges.errors import XTranscodeError
 from tests.assets.clips import library
 from transcode import AudioOptions, Progress, VideoOptions
+from transcode.pipeline import Pipeline
 
 QUICK = VideoOptions(preset="ultrafast")
 
@@ -134,3 +137,20 @@ def test_probing(tmp_path):
     found = measured(probe_all, tmp_path, warm=1, rounds=4)
     assert found["after"] == found["before"]
     assert found["grown"] < 2 * 1024, f"{found['grown']} KiB more after 320 probes"
+
+
+@pytest.mark.parametrize("fps", [None, 1000])
+def test_few_frames_wait_to_be_let_go(clips, tmp_path, monkeypatch, fps):
+    """Also where one of the source becomes many."""
+    waiting = []
+    let_go = Pipeline._let_go
+
+    def watched(self):
+        waiting.append(len(self._encoded))
+        let_go(self)
+
+    monkeypatch.setattr(Pipeline, "_let_go", watched)
+    video = VideoOptions(codec="rawvideo", fps=fps)
+    report = transcode.run(clips.path("h264"), tmp_path / "out.mkv", video=video)
+    assert report.frames > (300 if fps else 5)
+    assert 1 <= max(waiting) <= 6
