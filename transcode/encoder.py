@@ -244,7 +244,8 @@ class VideoEncoder:
         Parameters
         ----------
         frame : XmaFrame or None
-            Over a picture of PyAV, as `from_av` makes it; it gets its time in the encoder's clock.
+            Over a picture of PyAV, as `from_av` makes it. Both get their time in the encoder's
+            clock.
 
         Returns
         -------
@@ -291,6 +292,7 @@ class VideoEncoder:
             picture = origin(frame)
             assert picture is not None  # As `from_av` makes it.
             picture.duration = max(1, rescale(picture.duration, time_base, self._clock))
+            picture.pts, picture.time_base = ticks, self._clock
         if ticks < 0 or (self._last is not None and ticks <= self._last):
             why = "do not increase from zero on; look at the filters of --vf"
             if not is_ours:

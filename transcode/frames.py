@@ -270,7 +270,7 @@ class _Video:
                     frame = next(pictures, None)
                 while frame is not None:
                     yield frame
-                    del frame  # That nobody refers to is used again for the next one.
+                    del frame  # What nobody refers to is filled again; see `decoded`.
                     with quietly:
                         frame = next(pictures, None)
         except av.FFmpegError as error:
@@ -344,6 +344,7 @@ class _Video:
         frame = next(self._decoded, None)
         while frame is not None and position < number:
             position += 1
+            del frame  # See `decoded`.
             frame = next(self._decoded, None)
         if frame is not None:
             if self._first is None and number == 0:
@@ -423,6 +424,7 @@ def _chain(
     frame: VideoFrame, others: Generator[VideoFrame, None, None]
 ) -> Generator[VideoFrame, None, None]:
     yield frame
+    del frame
     yield from others
 
 

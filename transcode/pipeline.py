@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import sys
@@ -127,7 +126,7 @@ class Pipeline:
             _PACKETS_BETWEEN_STAGES, self._stop, producers=2
         )
         # While its thread does something else an encoder waits: so the process stage makes frames
-        # ready for it, and lets go of them.
+        # ready for it, and lets go of them, unless the encoder has nothing to do.
         self._encoded: deque[XmaFrame] = deque()
         self._stages = [
             _Stage("decode", self._decode, self._done),
@@ -231,9 +230,12 @@ class Pipeline:
 
     def _let_go(self) -> None:
         """Let go of frames that were encoded, from whichever thread."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._encoded.popleft().close()
+        while True:
+            try:
+                frame = self._encoded.popleft()
+            except IndexError:  # Another thread may have taken the last one.
+                return
+            frame.close()
 
     def _encode(self, stage: _Stage) -> None:
         while True:

@@ -416,7 +416,7 @@ def frame_form(frame: VideoFrame) -> FrameInfo:
     """
     name = frame.format.name
     native = AVFrame.from_address(frame_pointer(frame))
-    return _form(
+    return _timeless(
         software_name(frame) if name in HARDWARE else name,
         native.width,
         native.height,
@@ -428,7 +428,7 @@ def frame_form(frame: VideoFrame) -> FrameInfo:
 
 
 @functools.lru_cache(256)
-def _form(
+def _timeless(
     name: str,
     width: int,
     height: int,

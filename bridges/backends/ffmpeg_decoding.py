@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bridges.closable import Closable
+from bridges.errors import ClosedError
 from bridges.native import libavcodec, libavformat, libavutil
 from bridges.native.libavutil import AVFrame, frame_pointer
 
@@ -34,13 +35,15 @@ def decoded(
 ) -> Generator[VideoFrame, None, None]:
     """Decode a stream from where its file stands to the end.
 
-    They are the frames that PyAV gives, with two differences: one that nobody refers to when the
-    next is asked for becomes that, and the ``format`` of those on the device tells no size.
+    They are the frames that PyAV gives, but for this. A ``VideoFrame`` on the device is filled
+    again with the next picture unless somebody still refers to it; its ``format`` tells no size,
+    and PyAV takes it for one of the first device. What cannot be decoded is told of also where the
+    same packet held a frame before it.
 
     Parameters
     ----------
     container : av.container.InputContainer
-        An open file, from which nobody else reads meanwhile.
+        Opened from a path, without a time limit; nobody else reads from it meanwhile.
     stream : av.VideoStream
         One of that file's.
     decoder : av.VideoCodecContext
@@ -52,6 +55,8 @@ def decoded(
     ------
     av.FFmpegError
         The file cannot be read on, or what was read cannot be decoded.
+    ClosedError
+        The file or the decoder was closed.
     DeviceError
         PyAV is of a version that is not known here.
     """
@@ -80,6 +85,7 @@ class _Decoding(Closable):
         hardware: str,
     ) -> None:
         decoder.open(strict=False)
+        self._keep = container, decoder
         self._container = libavformat.input_pointer(container)
         self._decoder = libavcodec.decoder_pointer(decoder)
         self._name, self._index = container.name, stream.index
@@ -98,12 +104,13 @@ class _Decoding(Closable):
         self._take(VideoFrame(0, 0, self._hardware))
 
     def _take(self, frame: VideoFrame) -> None:
-        frame.time_base = self._time_base
         self.frame, self._pointer = frame, frame_pointer(frame)
         self._native = AVFrame.from_address(self._pointer)
 
     def send(self) -> bool:
         """Send the stream's next packet; return False where it ends, which the decoder is told."""
+        if not (self._container and self._decoder):
+            raise ClosedError(f"{self._name} was closed while it is decoded; open it again")
         code = 0
         while code >= 0:
             self._codec.av_packet_unref(self._packet)
@@ -124,6 +131,7 @@ class _Decoding(Closable):
 
         It is another object where somebody refers to the last one, and where that was in memory.
         """
+        # Asking adds to both counts alike.
         is_held = sys.getrefcount(self.frame) > sys.getrefcount(self._nobodys)
         if is_held or not self._is_surface:
             self._renew()
@@ -134,6 +142,7 @@ class _Decoding(Closable):
         self._is_surface = bool(self._native.hw_frames_ctx)
         if not self._is_surface:
             self._take_from_memory()
+        self.frame.time_base = self._time_base
         return True
 
     def _take_from_memory(self) -> None:

@@ -21,8 +21,12 @@ __all__ = [
     "sample_aspect_ratio",
     "set_info",
     "set_sample_aspect_ratio",
+    "set_time",
     "side_data",
 ]
+
+_NO_TIME_BASE = Fraction(0)
+"""What PyAV has for none."""
 
 
 def copy_properties(source: VideoFrame, target: VideoFrame) -> None:
@@ -44,9 +48,13 @@ def set_info(frame: VideoFrame, info: FrameInfo) -> None:
     """Tag a frame with the colour and time of ``info``."""
     frame.colorspace, frame.color_range = info.colour.matrix, info.colour.range
     frame.color_primaries, frame.color_trc = info.colour.primaries, info.colour.transfer
-    frame.pts = info.pts
-    if info.time_base is not None:
-        frame.time_base = info.time_base
+    set_time(frame, info.pts, info.time_base)
+
+
+def set_time(frame: VideoFrame, pts: int | None, time_base: Fraction | None) -> None:
+    """Tag a frame with its time; None: it has none."""
+    frame.pts = pts
+    frame.time_base = _NO_TIME_BASE if time_base is None else time_base
 
 
 def set_sample_aspect_ratio(frame: VideoFrame, ratio: Fraction) -> None:

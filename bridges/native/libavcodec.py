@@ -9,7 +9,7 @@ from av.codec.context import CodecContext
 
 from bridges.errors import DeviceError
 from bridges.native.loading import Prototype, linked_library
-from bridges.native.pyav_object import pointer_field
+from bridges.native.pyav_object import checked_pointer, known_pointer
 
 __all__ = ["AVPacket", "decoder_pointer", "decoding_device", "free_decoder", "library"]
 
@@ -65,30 +65,27 @@ def _pointer(context: CodecContext) -> c.c_void_p | None:
 
     None where that is none, and where PyAV lays its objects out in another way.
     """
-    field = pointer_field(context)
-    # The first thing in any AVCodecContext is the class of all of them.
-    if field is None or not field.value:
-        return None
-    found = c.c_void_p.from_address(field.value).value
-    return field if found == library().avcodec_get_class() else None
+    return checked_pointer(context, library().avcodec_get_class())
 
 
-def decoder_pointer(context: CodecContext) -> int:
-    """Return the ``AVCodecContext *`` of a decoder. It lives as long as ``context`` does.
+def decoder_pointer(context: CodecContext) -> c.c_void_p:
+    """Return where a decoder has its ``AVCodecContext *``, to be read while ``context`` lives.
 
     Raises
     ------
+    ClosedError
+        It was freed.
     DeviceError
         PyAV lays its objects out in a way unknown to this version, or has another libavcodec than
         that of FFmpeg 8.
     """
-    field, major = _pointer(context), av.library_versions["libavcodec"][0]
-    if field is None or major != _SUPPORTED_MAJOR:
+    major = av.library_versions["libavcodec"][0]
+    if major != _SUPPORTED_MAJOR:
         raise DeviceError(
-            f"PyAV {av.__version__} carries libavcodec {major}, whose decoders are unknown to this "
-            "version; install av 18.1"
+            f"PyAV {av.__version__} carries libavcodec {major}, and packets can be sent only to "
+            f"that of FFmpeg 8, {_SUPPORTED_MAJOR}; install av 18.1"
         )
-    return field.value or 0
+    return known_pointer(context, library().avcodec_get_class(), "decoder")
 
 
 def decoding_device(context: CodecContext) -> int:

@@ -11,7 +11,7 @@ from av.stream import Stream
 
 from bridges.errors import DeviceError
 from bridges.native.loading import linked_library
-from bridges.native.pyav_object import POINTER_OFFSET, pointer_field
+from bridges.native.pyav_object import POINTER_OFFSET, known_pointer
 
 __all__ = ["AVStream", "input_pointer", "library", "set_stream_aspect_ratio"]
 
@@ -50,26 +50,19 @@ def library() -> c.CDLL:
     )
 
 
-def input_pointer(container: InputContainer) -> int:
-    """Return the ``AVFormatContext *`` of an open file. It lives until the file is closed.
+def input_pointer(container: InputContainer) -> c.c_void_p:
+    """Return where a file has its ``AVFormatContext *``, to be read while ``container`` lives.
+
+    It is null once the file is closed.
 
     Raises
     ------
+    ClosedError
+        The file is closed.
     DeviceError
         PyAV lays its objects out in a way unknown to this version.
     """
-    field = pointer_field(container)
-    # The first thing in any AVFormatContext is the class of all of them.
-    if (
-        field is None
-        or not field.value
-        or (c.c_void_p.from_address(field.value).value != library().avformat_get_class())
-    ):
-        raise DeviceError(
-            f"PyAV {av.__version__} lays out containers in a way unknown to this version; "
-            "install av 18.1"
-        )
-    return field.value
+    return known_pointer(container, library().avformat_get_class(), "file")
 
 
 def set_stream_aspect_ratio(stream: Stream, ratio: Fraction) -> None:

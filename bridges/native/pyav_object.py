@@ -2,7 +2,11 @@
 
 import ctypes as c
 
-__all__ = ["POINTER_OFFSET", "pointer_field"]
+import av
+
+from bridges.errors import ClosedError, DeviceError
+
+__all__ = ["POINTER_OFFSET", "checked_pointer", "known_pointer", "pointer_field"]
 
 POINTER_OFFSET = object.__basicsize__ + c.sizeof(c.c_void_p)
 """Of the pointer, in bytes from the object's address."""
@@ -14,6 +18,38 @@ def pointer_field(wrapper: object) -> c.c_void_p | None:
     if table != _methods(type(wrapper)):
         return None
     return c.c_void_p.from_address(id(wrapper) + POINTER_OFFSET)
+
+
+def checked_pointer(wrapper: object, av_class: int) -> c.c_void_p | None:
+    """Return the field with an object's pointer, to what begins with an ``AVClass *``.
+
+    None where it is null, and where the object or what it points to is laid out in another way.
+    """
+    field = pointer_field(wrapper)
+    if field is None or not field:
+        return None
+    return field if c.c_void_p.from_address(field.value or 0).value == av_class else None
+
+
+def known_pointer(wrapper: object, av_class: int, what: str) -> c.c_void_p:
+    """Return what `checked_pointer` does, or say why there is none.
+
+    Raises
+    ------
+    ClosedError
+        The pointer is null.
+    DeviceError
+        Something is laid out in another way.
+    """
+    field = checked_pointer(wrapper, av_class)
+    if field is not None:
+        return field
+    null = pointer_field(wrapper)
+    if null is not None and not null:
+        raise ClosedError(f"this {what} was closed; open it again")
+    raise DeviceError(
+        f"PyAV {av.__version__} lays out a {what} in a way unknown to this version; install av 18.1"
+    )
 
 
 def _methods(kind: type) -> int:

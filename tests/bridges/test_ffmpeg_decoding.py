@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from bridges.backends.ffmpeg_decoding import decoded
-from bridges.errors import DeviceError
+from bridges.backends.ffmpeg_decoding import _Decoding, decoded
+from bridges.errors import ClosedError, DeviceError
 from bridges.native import libavcodec, libavformat
-from tests.helpers.process import resident_bytes
+from bridges.native.libavcodec import free_decoder
+from tests.helpers.process import mapped_bytes
+
+FORM = "yuv420p"
 
 CLIPS = [
     "bframes",
@@ -159,21 +163,84 @@ def test_a_packet_is_freed_where_somebody_stops_early(clips, monkeypatch):
     assert bytes(first.planes[0]) == samples
 
 
-def test_many_leave_no_memory(clips):
+@pytest.fixture
+def uncompressed(tmp_path):
+    """Return a file of six pictures of 3 MB, which is what a packet holds, and a frame."""
+    path = tmp_path / "large.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((1620, 1920), np.uint8), "yuv420p")
+        for number in range(6):
+            frame.pts = number
+            container.mux(stream.encode(frame))
+    return path
+
+
+def test_many_leave_no_memory(uncompressed):
     def run(times):
-        with av.open(str(clips.path("h264"))) as container:
+        with av.open(str(uncompressed)) as container:
             stream = container.streams.video[0]
+            stream.thread_count = 1
             for _ in range(times):
                 container.seek(0)
                 for number, _frame in enumerate(by_pointers(container, stream)):
-                    if number == 5:
+                    if number == 4:
                         break
         gc.collect()
-        return resident_bytes()
+        return mapped_bytes()
 
-    before = run(20)
-    # A frame of this clip has 0.1 MB; those of one round would be 60 MB.
-    assert run(100) - before < 8 << 20
+    before = run(5)
+    assert run(20) - before < 20 << 20  # One of each round would be 60 MB.
+
+
+def test_a_frame_is_filled_again_unless_somebody_holds_it(clips, monkeypatch):
+    """Frames of a device, for which those in memory pass here."""
+    monkeypatch.setattr(
+        _Decoding, "_take_from_memory", lambda decoding: setattr(decoding, "_is_surface", True)
+    )
+
+    def run(held):
+        with av.open(str(clips.path("h264"))) as container:
+            stream = container.streams.video[0]
+            clock, kept, places, numbers = stream.time_base, [], set(), itertools.count()
+            for frame in decoded(container, stream, stream.codec_context, FORM):
+                assert frame.time_base == clock
+                frame.time_base = Fraction(1, 7)
+                places.add(id(frame))
+                if held(next(numbers)):
+                    kept.append((frame, frame.pts))
+                del frame
+            assert all(frame.pts == pts for frame, pts in kept)
+            return len(places), len(kept)
+
+    assert run(lambda _: False) == (1, 0)
+    places, kept = run(lambda _: True)
+    assert places == kept > 5
+    places, kept = run(lambda number: number % 3 == 0)
+    assert kept <= places <= kept + 1
+
+
+def test_a_file_that_was_closed_is_told(clips):
+    container = av.open(str(clips.path("h264")))
+    stream = container.streams.video[0]
+    frames = by_pointers(container, stream)
+    next(frames)
+    container.close()
+    with pytest.raises(ClosedError, match="open it again"):
+        list(frames)
+    with pytest.raises(ClosedError, match="this file was closed"):
+        next(by_pointers(container, stream))
+
+
+def test_a_decoder_that_was_freed_is_told(clips):
+    with av.open(str(clips.path("h264"))) as container:
+        decoder = av.CodecContext.create("h264", "r")
+        decoder.open()
+        free_decoder(decoder)
+        stream = container.streams.video[0]
+        with pytest.raises(ClosedError, match="this decoder was closed"):
+            next(decoded(container, stream, decoder, FORM))
 
 
 @pytest.mark.parametrize(

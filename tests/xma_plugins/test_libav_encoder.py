@@ -32,6 +32,17 @@ FAST = {"preset": "ultrafast", "tune": "zerolatency"}
 X264 = {"codec": "libx264", "options": FAST}
 
 
+OTHER_FORMS = [("yuv420p", (WIDTH + 2, HEIGHT)), ("nv12", (WIDTH, HEIGHT))]
+
+
+def over_samples(source):
+    """Return a frame with a copy of a picture's samples, which says where it comes from."""
+    with from_av(source) as given:
+        frame = XmaFrame.allocate(given.info)
+        frame.copy_from(given)
+    return frame
+
+
 def session_of(params=X264, *, pix_fmt="yuv420p", size=(WIDTH, HEIGHT), **properties):
     return EncoderSession(
         EncoderProperties(
@@ -404,6 +415,38 @@ def test_pictures_of_another_form_are_refused(pix_fmt, size):
         words = f"encodes yuv420p of 64x64, and is sent {pix_fmt} of {size[0]}x{size[1]}"
         with pytest.raises(InvalidError, match=words):
             session.send_frame(frame)
+
+
+def test_one_of_another_form_is_refused_among_right_ones():
+    with session_of({"codec": "rawvideo"}) as session:
+        for right in (True, False, True, False, True):
+            for pix_fmt, size in [("yuv420p", (WIDTH, HEIGHT))] if right else OTHER_FORMS:
+                with picture(pix_fmt, *size) as frame:
+                    if right:
+                        assert session.send_frame(frame) is Status.SUCCESS
+                        assert session.recv_data()[0] is Status.SUCCESS
+                        continue
+                    with pytest.raises(InvalidError, match="scale or convert first"):
+                        session.send_frame(frame)
+
+
+@pytest.mark.parametrize("made", [from_av, over_samples])
+def test_a_time_without_a_base_counts_in_the_session_s(made):
+    """Whatever the base was of the frame before, or of the picture that the samples come from."""
+    source = av.VideoFrame.from_ndarray(np.zeros((HEIGHT * 3 // 2, WIDTH), np.uint8), "yuv420p")
+    with session_of({"codec": "mpeg4"}) as session:
+        packets = []
+        for number in range(6):
+            source.pts, source.time_base = 40 * number, Fraction(1, 1000)
+            with made(source) as frame:
+                if number % 2:
+                    frame.pts, frame.time_base = number, None
+                if session.send_frame(frame) is Status.SUCCESS:
+                    packets.append(session.recv_data()[1].data.pts)
+        session.send_frame(None)
+        while (received := session.recv_data())[0] is Status.SUCCESS:
+            packets.append(received[1].data.pts)
+    assert packets == list(range(6))
 
 
 def test_closed_frames_and_dummies_are_refused():

@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_form
 from bridges.backends.ffmpeg_hardware import HARDWARE
-from bridges.backends.ffmpeg_properties import copy_properties, set_info
+from bridges.backends.ffmpeg_properties import copy_properties, set_info, set_time
 from bridges.backends.host_array import array_at
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg
 from bridges.errors import FormatError
@@ -28,9 +28,6 @@ __all__ = [
     "refer",
     "to_av",
 ]
-
-_UNKNOWN = Fraction(0)
-"""A time base of PyAV's: none."""
 
 _FFMPEG = FFmpegContext()
 _HOST = CPUContext()
@@ -155,8 +152,7 @@ def refer(
     code = library().av_frame_ref(pointer, frame_pointer(picture))
     if code < 0:
         raise MemoryError(f"av_frame_ref: {av_error(code)}")
-    other.pts = pts
-    other.time_base = _UNKNOWN if time_base is None else time_base
+    set_time(other, pts, time_base)
 
 
 def let_go(picture: VideoFrame) -> None:
