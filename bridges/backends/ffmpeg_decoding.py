@@ -109,8 +109,7 @@ class _Decoding(Closable):
 
     def send(self) -> bool:
         """Send the stream's next packet; return False where it ends, which the decoder is told."""
-        if not (self._container and self._decoder):
-            raise ClosedError(f"{self._name} was closed while it is decoded; open it again")
+        self._check_open()
         code = 0
         while code >= 0:
             self._codec.av_packet_unref(self._packet)
@@ -123,6 +122,10 @@ class _Decoding(Closable):
         self._send(None)
         return False
 
+    def _check_open(self) -> None:
+        if not (self._container and self._decoder):
+            raise ClosedError(f"{self._name} was closed while it is decoded; open it again")
+
     def _send(self, packet: c.c_void_p | None) -> None:
         err_check(self._codec.avcodec_send_packet(self._decoder, packet), "avcodec_send_packet()")
 
@@ -131,6 +134,7 @@ class _Decoding(Closable):
 
         It is another object where somebody refers to the last one, and where that was in memory.
         """
+        self._check_open()
         # Asking adds to both counts alike.
         is_held = sys.getrefcount(self.frame) > sys.getrefcount(self._nobodys)
         if is_held or not self._is_surface:

@@ -241,6 +241,11 @@ def test_a_decoder_that_was_freed_is_told(clips):
         stream = container.streams.video[0]
         with pytest.raises(ClosedError, match="this decoder was closed"):
             next(decoded(container, stream, decoder, FORM))
+        frames = by_pointers(container, stream)
+        next(frames)
+        free_decoder(stream.codec_context)
+        with pytest.raises(ClosedError, match="open it again"):
+            next(frames)
 
 
 @pytest.mark.parametrize(
