@@ -62,11 +62,6 @@ class Channel(Generic[T]):
         self._not_full = threading.Condition(lock)
         stop.attach(self)  # type: ignore[arg-type]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the next ``get`` would wait, or return None."""
-        return not self._items
-
     def put(self, item: T) -> float:
         """Add an item, waiting while the queue is full; return the seconds waited.
 

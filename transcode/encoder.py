@@ -26,7 +26,7 @@ from transcode.errors import EncodeError
 from transcode.hardware import is_surface
 from transcode.hdr import PARAMETER_OPTIONS, hdr_parameters
 from transcode.timing import rescale
-from xma_plugins.builtin.libav_frame import origin
+from xma_plugins.builtin.libav_frame import from_av
 from xma_plugins.errors import PluginError
 from xma_plugins.properties import EncoderProperties
 from xma_plugins.sessions import EncoderSession
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from transcode.job import AudioOptions, VideoOptions
     from transcode.notices import Notices
-    from xma_plugins.frames import XmaFrame
     from xma_plugins.status import Status
 
 __all__ = ["AudioEncoder", "VideoEncoder", "find_encoder"]
@@ -238,14 +237,8 @@ class VideoEncoder:
             result[option] = ":".join([*pairs, *filter(None, [result.get(option)])])
         return result
 
-    def send_frame(self, frame: XmaFrame | None) -> Status:
+    def send_frame(self, frame: VideoFrame | None) -> Status:
         """Encode a frame, or flush at None.
-
-        Parameters
-        ----------
-        frame : XmaFrame or None
-            Over a picture of PyAV, as `from_av` makes it. Both get their time in the encoder's
-            clock.
 
         Returns
         -------
@@ -258,9 +251,11 @@ class VideoEncoder:
             The encoder failed; or two frames fall on one tick of a coarse clock.
         """
         try:
-            if frame is not None:
-                self._place(frame)
-            return self.session.send_frame(frame)
+            if frame is None:
+                return self.session.send_frame(None)
+            self._place(frame)
+            with from_av(frame) as picture:
+                return self.session.send_frame(picture)
         except PluginError as error:
             raise EncodeError(str(error)) from error
 
@@ -281,29 +276,23 @@ class VideoEncoder:
         """Destroy the session; may be repeated."""
         self.session.close()
 
-    def _place(self, frame: XmaFrame) -> None:
+    def _place(self, frame: VideoFrame) -> None:
         """Give a frame its time in the encoder's clock; times must increase from zero on."""
-        ticks, time_base = frame.pts, frame.time_base
-        if ticks is None or time_base is None:
+        if frame.pts is None or frame.time_base is None:
             raise EncodeError("a frame has no time; look at the filters of --vf")
-        is_ours = time_base == self._clock
-        if not is_ours:
-            ticks = rescale(ticks, time_base, self._clock)
-            picture = origin(frame)
-            assert picture is not None  # As `from_av` makes it.
-            picture.duration = max(1, rescale(picture.duration, time_base, self._clock))
-            picture.pts, picture.time_base = ticks, self._clock
+        ticks = frame.pts
+        if frame.time_base != self._clock:
+            ticks = rescale(frame.pts, frame.time_base, self._clock)
+            frame.duration = max(1, rescale(frame.duration, frame.time_base, self._clock))
         if ticks < 0 or (self._last is not None and ticks <= self._last):
             why = "do not increase from zero on; look at the filters of --vf"
-            if not is_ours:
+            if frame.time_base != self._clock:
                 why = (
                     f"are finer than the {self._clock} s that the output counts; say --fps, or "
                     "take another codec or container"
                 )
             raise EncodeError(f"frame times {why}")
-        if not is_ours:
-            frame.pts, frame.time_base = ticks, self._clock
-        self._last = ticks
+        frame.pts, frame.time_base, self._last = ticks, self._clock, ticks
 
 
 def _clock(

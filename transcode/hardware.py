@@ -61,8 +61,8 @@ _DECODERS_AHEAD = 2
 """Of NVDEC; with one a stream waits while somebody works with its frames, more are no faster."""
 
 POOL_FRAMES = 24
-"""Surfaces beyond those that a codec refers to. Between its stages a pipeline holds nine in
-all, kernels and filters hold some, and encoders look ahead; a decoder without a free one fails."""
+"""Surfaces beyond those that a codec refers to. Between its stages a pipeline holds two times four,
+kernels and filters hold some, and encoders look ahead; a decoder without a free one fails."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import queue
 import sys
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from av.video.frame import VideoFrame
@@ -16,7 +15,6 @@ from transcode.channel import Channel, Stop, Stopped
 from transcode.errors import SourceError
 from transcode.filters import run_steps
 from transcode.sink import Sink
-from xma_plugins.builtin.libav_frame import from_av, origin
 from xma_plugins.status import Status
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from transcode.job import Job
     from transcode.notices import Notices
     from transcode.source import Source
-    from xma_plugins.frames import XmaFrame
 
 __all__ = ["Pipeline"]
 
@@ -121,13 +118,10 @@ class Pipeline:
         self._failure_lock = threading.Lock()
         self._finished: queue.SimpleQueue[_Stage] = queue.SimpleQueue()
         self._decoded: Channel[VideoFrame] = Channel(_FRAMES_BETWEEN_STAGES, self._stop)
-        self._processed: Channel[XmaFrame] = Channel(_FRAMES_BETWEEN_STAGES, self._stop)
+        self._processed: Channel[VideoFrame] = Channel(_FRAMES_BETWEEN_STAGES, self._stop)
         self._written: Channel[tuple[bool, Packet[Any]]] = Channel(
             _PACKETS_BETWEEN_STAGES, self._stop, producers=2
         )
-        # While its thread does something else an encoder waits: so the process stage makes frames
-        # ready for it, and lets go of them, unless the encoder has nothing to do.
-        self._encoded: deque[XmaFrame] = deque()
         self._stages = [
             _Stage("decode", self._decode, self._done),
             _Stage("process", self._process, self._done),
@@ -164,7 +158,6 @@ class Pipeline:
             self._halt()
             raise
         finally:
-            self._let_go()
             if not self.is_reading:
                 self._stop.release()
         if self._failure is not None:
@@ -222,35 +215,20 @@ class Pipeline:
             frame, waited = self._decoded.get()
             stage.waited += waited
             for result in run_steps(self._steps, frame):
-                stage.waited += self._processed.put(from_av(result))
-                self._let_go()
+                stage.waited += self._processed.put(result)
             if frame is None:
                 break
         self._processed.close()
 
-    def _let_go(self) -> None:
-        """Let go of frames that were encoded, from whichever thread."""
-        while True:
-            try:
-                frame = self._encoded.popleft()
-            except IndexError:  # Another thread may have taken the last one.
-                return
-            frame.close()
-
     def _encode(self, stage: _Stage) -> None:
         while True:
-            if self._processed.is_empty:  # Then there is time, and who fills it may need them.
-                self._let_go()
             frame, waited = self._processed.get()
             stage.waited += waited
             if self.sink is None:
                 self.sink = self._open_sink(frame)
             encoder = self.sink.encoder
             status = encoder.send_frame(frame)
-            if frame is not None:
-                self.frames_encoded += 1
-                self._encoded.append(frame)
-                del frame
+            self.frames_encoded += frame is not None
             while status is Status.SUCCESS:
                 status, packet = encoder.recv_data()
                 if packet is not None:
@@ -259,8 +237,7 @@ class Pipeline:
                 break
         self._written.close()
 
-    def _open_sink(self, frame: XmaFrame | None) -> Sink:
-        first = None if frame is None else origin(frame)
+    def _open_sink(self, first: VideoFrame | None) -> Sink:
         if first is None:
             raise SourceError(f"{self._source.path}: no frame lies in the part asked for")
         output = self._job.outputs[0]

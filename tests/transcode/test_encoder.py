@@ -12,7 +12,6 @@ from transcode.encoder import AudioEncoder, VideoEncoder, find_encoder
 from transcode.errors import EncodeError
 from transcode.notices import Notices
 from xma_plugins import Status
-from xma_plugins.builtin.libav_frame import from_av
 from xma_plugins.errors import OrderError
 
 
@@ -45,7 +44,7 @@ def test_an_encoder_that_looks_ahead_asks_for_more_and_gives_all_at_the_end():
     encoder = video_encoder(VideoOptions(preset="medium"))
     with pytest.raises(OrderError, match="nothing was sent yet"):
         encoder.recv_data()
-    answers = [encoder.send_frame(from_av(picture(index))) for index in range(12)]
+    answers = [encoder.send_frame(picture(index)) for index in range(12)]
     assert answers == [Status.SEND_MORE_DATA] * 12
     with pytest.raises(OrderError, match="send the next"):
         encoder.recv_data()
@@ -60,7 +59,7 @@ def test_an_encoder_that_looks_ahead_asks_for_more_and_gives_all_at_the_end():
 def test_an_encoder_without_delay_gives_each_at_once():
     encoder = video_encoder(VideoOptions(codec="rawvideo"))
     for index in range(3):
-        assert encoder.send_frame(from_av(picture(index))) is Status.SUCCESS
+        assert encoder.send_frame(picture(index)) is Status.SUCCESS
         status, packets = drain(encoder)
         assert status is Status.TRY_AGAIN
         assert [packet.pts for packet in packets] == [index]
@@ -70,7 +69,7 @@ def test_an_encoder_without_delay_gives_each_at_once():
 
 def test_one_frame_is_flushed():
     encoder = video_encoder(VideoOptions())
-    encoder.send_frame(from_av(picture(0)))
+    encoder.send_frame(picture(0))
     encoder.send_frame(None)
     status, packets = drain(encoder)
     assert status is Status.EOS
@@ -81,11 +80,11 @@ def test_one_frame_is_flushed():
 def test_times_are_rescaled_to_a_coarse_clock_or_refused():
     fine = Fraction(1, 90000)
     encoder = video_encoder(VideoOptions(codec="mpeg4"), picture(0, fine))
-    frame = from_av(picture(3600, fine))
+    frame = picture(3600, fine)
     encoder.send_frame(frame)
     assert (frame.pts, frame.time_base) == (1, Fraction(1, 25))
     with pytest.raises(EncodeError, match="finer than"):
-        encoder.send_frame(from_av(picture(3700, fine)))
+        encoder.send_frame(picture(3700, fine))
 
 
 def test_the_source_s_picture_types_are_no_orders():
@@ -94,7 +93,7 @@ def test_the_source_s_picture_types_are_no_orders():
     for index in range(8):
         frame = picture(index)
         frame.pict_type = 1  # An intra picture, as a decoder would say of each.
-        if encoder.send_frame(from_av(frame)) is Status.SUCCESS:
+        if encoder.send_frame(frame) is Status.SUCCESS:
             packets += drain(encoder)[1]
     encoder.send_frame(None)
     packets += drain(encoder)[1]

@@ -9,17 +9,14 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from fractions import Fraction
 from pathlib import Path
-
-import pytest
 
 import transcode
 from bridges.edges.cpu_to_ffmpeg import held_planes
 from bridges.errors import XTranscodeError
 from tests.assets.clips import library
-from transcode import AudioOptions, Progress, VideoOptions, pipeline
+from transcode import AudioOptions, Progress, VideoOptions
 
 QUICK = VideoOptions(preset="ultrafast")
 
@@ -137,44 +134,3 @@ def test_probing(tmp_path):
     found = measured(probe_all, tmp_path, warm=1, rounds=4)
     assert found["after"] == found["before"]
     assert found["grown"] < 2 * 1024, f"{found['grown']} KiB more after 320 probes"
-
-
-@pytest.mark.parametrize("fps", [None, 1000])
-def test_few_frames_wait_to_be_let_go(clips, tmp_path, monkeypatch, fps):
-    """Also where one of the source becomes many."""
-    waiting = []
-    let_go = pipeline.Pipeline._let_go
-
-    def watched(self):
-        waiting.append(len(self._encoded))
-        let_go(self)
-
-    monkeypatch.setattr(pipeline.Pipeline, "_let_go", watched)
-    video = VideoOptions(codec="rawvideo", fps=fps)
-    report = transcode.run(clips.path("h264"), tmp_path / "out.mkv", video=video)
-    assert report.frames > (300 if fps else 5)
-    assert 1 <= max(waiting) <= 6
-
-
-def test_an_encoder_without_work_lets_go_of_frames_itself(clips, tmp_path, monkeypatch):
-    """What makes the next one may wait for just that."""
-    made, closed = [], []
-    steps, wrap = pipeline.run_steps, pipeline.from_av
-
-    def wrapped(frame):
-        made.append(wrap(frame))
-        return made[-1]
-
-    def waiting(*given):
-        deadline = time.monotonic() + 5
-        while not all(frame.closed for frame in made) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        closed.append(all(frame.closed for frame in made))
-        yield from steps(*given)
-
-    monkeypatch.setattr(pipeline, "from_av", wrapped)
-    monkeypatch.setattr(pipeline, "run_steps", waiting)
-    options = {"video": VideoOptions(codec="rawvideo"), "duration": Fraction(1, 5)}
-    transcode.run(clips.path("h264"), tmp_path / "out.mkv", **options)
-    assert len(made) > 2
-    assert all(closed)
