@@ -26,7 +26,7 @@ def checked_pointer(wrapper: object, av_class: int) -> c.c_void_p | None:
     None where it is null, and where the object or what it points to is laid out in another way.
     """
     field = pointer_field(wrapper)
-    if field is None or not field:
+    if not field:
         return None
     return field if c.c_void_p.from_address(field.value or 0).value == av_class else None
 

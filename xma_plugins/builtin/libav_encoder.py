@@ -150,10 +150,7 @@ class LibavEncoder(EncoderPlugin):
         return known
 
     def _following(self, session: Session[EncoderProperties]) -> int:
-        """Return when the frame after the last one is shown, in the encoder's time base.
-
-        That is when a frame without a time is.
-        """
+        """Return the time of a frame that has none: behind the last one, in the encoder's units."""
         if self._last is None:
             return 0
         pts, time_base = self._last
