@@ -19,6 +19,8 @@ from bridges.formats import PIXEL_FORMATS
 from bridges.frame import Frame
 from bridges.kernels import get, parse_call
 from bridges.mapper import MemoryMapper, create_mapper
+from bridges.tensor import AccessMode
+from transcode.cuda_lumas import CUDALumas
 from transcode.filters import GraphStep
 from transcode.fit import even_size
 from transcode.hardware import nbytes_of, surface_formats
@@ -28,7 +30,7 @@ from xma_plugins.builtin.libav_frame import to_av
 from xma_plugins.frame_pool import constant_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from fractions import Fraction
 
     import numpy.typing as npt
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
 
     from bridges.backends.cuda import CUDAContext
     from bridges.frame import FrameInfo
-    from bridges.tensor import AccessMode, Tensor
+    from bridges.kernels import Kernel
+    from bridges.tensor import Tensor
     from transcode.filters import Step
     from transcode.job import VideoOptions
     from transcode.kernel_step import Call
     from transcode.notices import Notices
     from xma_plugins.device import Device
     from xma_plugins.frames import BufferRef, XmaFrame
+    from xma_plugins.load import CommandCount
 
 __all__ = ["CUDASurfaces"]
 
@@ -146,6 +150,28 @@ class CUDASurfaces(Surfaces):
             if written is not None and index not in written:
                 self._fill(plane, constant_plane(info.format, index, layouts[index]))
         return picture
+
+    def lumas(
+        self,
+        kernel: Kernel,
+        parameters: Mapping[str, Any],
+        frame: VideoFrame,
+        made: FrameInfo,
+        count: CommandCount,
+    ) -> CUDALumas:
+        """Return what carries lumas ahead of anybody's asking; see `Surfaces.lumas`."""
+        with self._mapped(frame, AccessMode.READ) as seen:
+            return CUDALumas(
+                kernel,
+                parameters,
+                frame,
+                seen=seen,
+                made=made,
+                ffmpeg=self._ffmpeg,
+                device=self._gpu,
+                count=count,
+                on_surface=self._count,
+            )
 
     def _fill(self, plane: BufferRef, constant: Tensor) -> None:
         """Write a plane that says nothing, which is one number again and again."""

@@ -28,7 +28,7 @@ from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
 from transcode.hardware import is_surface, nbytes_of, pix_fmt_of
 from transcode.notices import Notices
-from transcode.surfaces import Surfaces
+from transcode.surfaces import Lumas, Surfaces
 from xma_plugins.builtin.kernel_filter import INTO_LUMA
 from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.device import Device
@@ -107,6 +107,8 @@ class KernelStep:
         self._values: list[Mapping[str, Any]] = []
         self._carrier: FrameInfo | None = None
         self._sessions: list[FilterSession] = []
+        self._makes_luma = False
+        self._lumas: Lumas | None = None
         self._converter: GraphStep | None = None
         self._rest: KernelStep | None = None
         self._cancelled = False
@@ -119,7 +121,9 @@ class KernelStep:
         """Run the kernels on a frame; nothing is left to flush at None."""
         for readable in self._readable(frame):
             started = time.perf_counter()
-            result = self._run(readable)
+            result = self._repeated(readable)
+            if result is None:
+                result = self._run(readable)
             self._seconds += time.perf_counter() - started
             self.frames += 1
             if self._rest is None:
@@ -149,9 +153,20 @@ class KernelStep:
             self._fetched += nbytes_of(frame)
         yield from self._converter.process(frame)
 
-    def _run(self, frame: VideoFrame) -> VideoFrame:
+    def _repeated(self, frame: VideoFrame) -> VideoFrame | None:
+        """Return the luma that a kernel makes of a surface like the one before; None of others."""
+        if self._lumas is None:
+            return None
+        self._check_cancelled()
+        result = self._lumas.make(frame)
+        return None if result is None else self._tagged(result, frame)
+
+    def _check_cancelled(self) -> None:
         if self._cancelled:
             raise ClosedError("the kernels were cancelled, and take no more frames")
+
+    def _run(self, frame: VideoFrame) -> VideoFrame:
+        self._check_cancelled()
         with self._source(frame) as source:
             assert source.info is not None  # Kernels read formats of `bridges.formats` alone.
             if source.info != self._form:
@@ -166,12 +181,30 @@ class KernelStep:
         if self._carrier is not None:
             picture = _as_luma(picture, self._carrier)
         with picture:
+            if self._makes_luma and is_surface(frame):
+                self._prepare(frame)
             result = to_av(picture)
             if is_surface(result):
                 info = self._infos[-1]
                 copy_properties(frame, result)
                 set_info(result, replace(info, pts=frame.pts, time_base=frame.time_base))
             return self._tagged(result, frame)
+
+    def _prepare(self, frame: VideoFrame) -> None:
+        """Have surfaces like one done without the session, where that can be."""
+        self._forget_lumas()
+        assert self._surfaces is not None  # As in `_source`.
+        (session,), (kernel, _) = self._sessions, self._calls[0]
+        counts = self._device.scheduler.counts
+        count = next(each for each in counts if each.session == session.name)
+        made = self._infos[-1]
+        self._lumas = self._surfaces.lumas(kernel, self._values[0], frame, made, count)
+        self._makes_luma = self._lumas is not None
+
+    def _forget_lumas(self) -> None:
+        if self._lumas is not None:
+            self._lumas.close()
+            self._lumas = None
 
     def _source(self, frame: VideoFrame) -> XmaFrame:
         if not is_surface(frame):
@@ -213,6 +246,7 @@ class KernelStep:
 
     def _open(self, info: FrameInfo) -> None:
         """Have sessions for frames of a form; those that see no change go on."""
+        self._forget_lumas()
         old = list(zip(self._infos, self._infos[1:], self._sessions, strict=False))
         self._form, self._infos, self._values, self._sessions = info, [info], [], []
         try:
@@ -241,6 +275,10 @@ class KernelStep:
             into = self._target(kernel, made) if is_last else None
             self._sessions.append(self._session(kernel, parameters, before, made, into))
         self._carrier = self._carried(self._infos[-1]) if is_luma else None
+        is_alone = len(self._calls) == 1 and self._rest is None and not self._writes_surfaces
+        kernel, made = self._calls[0][0], self._infos[-1]
+        leaves_chroma = is_luma and kernel.written(made) == (0,)
+        self._makes_luma = is_alone and leaves_chroma and not kernel.takes_previous
 
     def _carried(self, made: FrameInfo) -> FrameInfo | None:
         """Return in what the encoder takes a gray picture that was luma before its last kernel."""
@@ -389,6 +427,7 @@ class KernelStep:
 
     def close(self) -> None:
         """Destroy the sessions; may be repeated."""
+        self._forget_lumas()
         _close(self._sessions)
         self._sessions = []
         if self._converter is not None:

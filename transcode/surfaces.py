@@ -20,19 +20,22 @@ from xma_plugins.frames import BufferRef, XmaFrame
 from xma_plugins.side_data import SideDataType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from fractions import Fraction
+    from typing import Any
 
     from av.codec.codec import Codec
 
     from bridges.frame import Frame, FrameInfo
+    from bridges.kernels import Kernel
     from transcode.filters import Step
     from transcode.kernel_step import Call
     from transcode.notices import Notices
     from xma_plugins.buffers import BufferObject
     from xma_plugins.device import Device
+    from xma_plugins.load import CommandCount
 
-__all__ = ["Fitting", "Form", "Surfaces"]
+__all__ = ["Fitting", "Form", "Lumas", "Surfaces"]
 
 Form = tuple[int, int, str]
 """Width, height and pixel format in memory."""
@@ -60,6 +63,22 @@ class Fitting:
     rate: Fraction | None = None
     fps: Fraction | None = None
     fetches: bool = False
+
+
+class Lumas(Closable):
+    """A kernel on surfaces of one form, which makes pictures whose luma alone says something."""
+
+    @abstractmethod
+    def make(self, frame: VideoFrame) -> VideoFrame | None:
+        """Return what the kernel makes of a surface, in the host's memory; None of another form.
+
+        The result has its time and its tags.
+
+        Raises
+        ------
+        DeviceError
+            The device refused, or has too little memory.
+        """
 
 
 class Surfaces(Closable):
@@ -165,6 +184,36 @@ class Surfaces(Closable):
             The planes that will be written, where those are not all. The others say nothing:
             chroma of no colour.
         """
+
+    def lumas(
+        self,
+        kernel: Kernel,
+        parameters: Mapping[str, Any],
+        frame: VideoFrame,
+        made: FrameInfo,
+        count: CommandCount,
+    ) -> Lumas | None:
+        """Return what does with surfaces like one what its kernel's session does with each.
+
+        None: the session is all there is.
+
+        Parameters
+        ----------
+        kernel, parameters : Kernel, mapping
+            It writes the first plane of its result alone.
+        frame : av.VideoFrame
+            A surface.
+        made : FrameInfo
+            What the kernel makes of it.
+        count : CommandCount
+            Of the session, which gives no more commands meanwhile.
+
+        Raises
+        ------
+        DeviceError, DeviceNotFoundError, KernelError
+            It cannot be prepared.
+        """
+        return None
 
     @abstractmethod
     def upload(self, picture: VideoFrame) -> VideoFrame:

@@ -12,6 +12,7 @@ from bridges.native.libavutil import AVFrame, AVFrameSideData, av_error, frame_p
 __all__ = [
     "BOTTOM_FIELD_FIRST",
     "TOP_FIELD_FIRST",
+    "buffer_references",
     "chroma_location",
     "copy_properties",
     "drop_hdr_side_data",
@@ -126,3 +127,9 @@ def is_damaged(frame: VideoFrame) -> bool:
 def is_writable(frame: VideoFrame) -> bool:
     """Return whether nobody but ``frame`` itself still reads its samples (an encoder may)."""
     return bool(library().av_frame_is_writable(frame_pointer(frame)))
+
+
+def buffer_references(frame: VideoFrame) -> int:
+    """Return how many frames, with ``frame`` itself, hold the memory of its first plane."""
+    buffer = AVFrame.from_address(frame_pointer(frame)).buf[0]
+    return int(library().av_buffer_get_ref_count(buffer))

@@ -155,6 +155,7 @@ _QUICK: dict[str, Prototype] = {
         c.c_void_p,
         [c.c_void_p, c.c_size_t, BufferFree, c.c_void_p, c.c_int],
     ),
+    "av_buffer_get_ref_count": (c.c_int, [c.c_void_p]),
     "av_buffer_ref": (c.c_void_p, [c.c_void_p]),
     "av_frame_copy_props": (c.c_int, [c.c_void_p, c.c_void_p]),
     "av_frame_is_writable": (c.c_int, [c.c_void_p]),

@@ -37,7 +37,7 @@ def make_clip(folder):
     @functools.cache
     def make(name, size=(322, 242)):
         codec, pix_fmt, options = {**CODECS, **OTHERS}[name]
-        path = folder / f"{name.replace(':', '')}.{size[0]}.mkv"
+        path = folder / f"{name.replace(':', '')}.{size[0]}x{size[1]}.mkv"
         y, x = np.mgrid[: size[1], : size[0]]
         with av.open(str(path), "w") as out:
             stream = out.add_stream(codec, rate=25, options={"g": "8", **options})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import threading
 from fractions import Fraction
 
@@ -13,7 +15,9 @@ import pytest
 import transcode
 from bridges.backends.dma import open_descriptors
 from bridges.backends.ffmpeg import FFmpegContext
+from bridges.backends.ffmpeg_properties import sample_aspect_ratio, set_sample_aspect_ratio
 from bridges.backends.probe import probe_all
+from bridges.errors import ClosedError
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
 from tests.helpers.require import require
@@ -119,6 +123,165 @@ def test_of_a_gray_picture_luma_alone_is_fetched(clip, both):
     same(mine, theirs)
     assert report.output.pix_fmt == "yuv420p"
     assert report.bytes_copied == report.frames * span(322, 242)
+
+
+@pytest.mark.parametrize(
+    ("name", "video"),
+    [
+        ("h264", VideoOptions(codec="libx264", options={"qp": "0"})),
+        ("hevc", LOSSLESS),
+        ("hevc of 10 bits", LOSSLESS),
+        ("vp9", LOSSLESS),
+    ],
+)
+def test_lumas_that_the_gpu_carries_are_those_of_sessions(clip, tmp_path, monkeypatch, name, video):
+    from transcode.cuda_lumas import CUDALumas
+    from transcode.cuda_surfaces import CUDASurfaces
+
+    def run(path):
+        size = (321, 242) if name == "vp9" else (322, 242)
+        options = {"filters": GRAY, "video": video, "verify": "full"}
+        return transcode.run(clip(name, size), path, device="cuda", **options)
+
+    made = []
+    make = CUDALumas.make
+    monkeypatch.setattr(CUDALumas, "make", lambda *given: made.append(1) or make(*given))
+    mine = run(tmp_path / "mine.mkv")
+    assert len(made) == len(TIMES) - 1
+    monkeypatch.setattr(CUDASurfaces, "lumas", lambda *_: None)
+    theirs = run(tmp_path / "theirs.mkv")
+    assert len(made) == len(TIMES) - 1
+    same(tmp_path / "mine.mkv", tmp_path / "theirs.mkv")
+    assert mine.bytes_copied == theirs.bytes_copied
+    assert (mine.route, mine.notices) == (theirs.route, theirs.notices)
+    for report in (mine, theirs):
+        (load,) = report.loads
+        assert load.commands == report.frames == len(TIMES)
+        assert load.seconds_busy > 0
+
+
+@pytest.fixture
+def surfaces_of():
+    """Return what yields a clip's surfaces on the first GPU."""
+    from transcode.hardware import choose_hardware
+
+    with contextlib.closing(choose_hardware("cuda")) as hardware, hardware.current:
+
+        def surfaces_of(path):
+            accelerator = hardware.accelerator(fallback=False)
+            with av.open(str(path), hwaccel=accelerator) as container:
+                yield from container.decode(video=0)
+
+        yield surfaces_of, hardware.context
+
+
+@pytest.fixture
+def gray_step(surfaces_of):
+    """Return a step that makes gray pictures of surfaces for libx264, and surfaces for it."""
+    from bridges.kernels import get
+    from transcode.cuda_surfaces import CUDASurfaces
+    from transcode.kernel_step import KernelStep
+    from xma_plugins.device import Device
+    from xma_plugins.drivers import driver_of
+
+    surfaces_of, context = surfaces_of
+    codec, notices = find_encoder("libx264", "video"), Notices()
+    with (
+        Device(driver_of(context), compute_units=()) as device,
+        CUDASurfaces(device, codec, VideoOptions(), notices=notices) as surfaces,
+    ):
+        step = KernelStep(
+            [(get("rgb_to_grayscale"), {})],
+            device,
+            codec=codec,
+            pix_fmt=None,
+            notices=notices,
+            surfaces=surfaces,
+        )
+        yield step, surfaces_of
+        step.close()
+
+
+def luma(picture):
+    with FFmpegContext().wrap(picture) as wrapped:
+        first, *rest = (np.asarray(tensor) for tensor in wrapped.tensors)
+        assert all((plane == 128).all() for plane in rest)
+        return first.copy()
+
+
+def luma_of(surface):
+    """Return the luma of 8 bits of a surface, as FFmpeg fetches it."""
+    return surface.reformat(format="nv12").to_ndarray()[: surface.height]
+
+
+def test_lumas_that_somebody_holds_are_not_written_again(clip, gray_step):
+    step, surfaces_of = gray_step
+    held, expected = [], []
+    for frame in surfaces_of(clip("h264")):
+        held += step.process(frame)
+        expected.append(luma_of(frame))
+    assert len({made.planes[0].buffer_ptr for made in held}) == len(TIMES)
+    step.close()
+    for made, samples in zip(held, expected, strict=True):
+        np.testing.assert_array_equal(luma(made), samples)
+    assert any((one != other).any() for one, other in itertools.pairwise(expected))
+
+
+def test_the_memory_of_lumas_is_used_again(clip, gray_step):
+    step, surfaces_of = gray_step
+    places = [
+        made.planes[0].buffer_ptr
+        for frame in surfaces_of(clip("h264"))
+        for made in step.process(frame)
+    ]
+    assert len(places) == len(TIMES)
+    assert len(set(places[1:])) <= 2
+
+
+def test_lumas_have_the_time_and_the_tags_of_their_surface(clip, gray_step):
+    step, surfaces_of = gray_step
+    found = []
+    for number, frame in enumerate(surfaces_of(clip("h264"))):
+        set_sample_aspect_ratio(frame, Fraction(number + 1, 3))
+        frame.colorspace, frame.color_primaries, frame.color_trc = 1, 1, 1
+        (made,) = step.process(frame)
+        assert (made.pts, made.time_base) == (frame.pts, frame.time_base)
+        assert sample_aspect_ratio(made) == Fraction(number + 1, 3)
+        found.append((made.colorspace, made.color_range, made.color_primaries, made.color_trc))
+    assert len(set(found)) == 1
+    frame.pts = None
+    (made,) = step.process(frame)
+    assert made.pts is None
+
+
+def test_lumas_of_a_size_that_changes(tmp_path, gray_step):
+    step, surfaces_of = gray_step
+    large, small = (322, 242), (160, 128)
+    sizes = [large, small, large]
+    path = tmp_path / "clip.h264"
+    with path.open("wb") as joined:
+        for number, (width, height) in enumerate(sizes):
+            part = tmp_path / f"{number}.h264"
+            with av.open(str(part), "w") as out:
+                stream = out.add_stream("libx264", rate=25, options={"bf": "0"})
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                for level in range(4):
+                    shade = np.full((height * 3 // 2, width), 20 + 9 * level, np.uint8)
+                    shade[:, number::7] += 40
+                    picture = av.VideoFrame.from_ndarray(shade, "yuv420p")
+                    picture.pts = level
+                    out.mux(stream.encode(picture))
+                out.mux(stream.encode())
+            joined.write(part.read_bytes())
+    found = []
+    for frame in surfaces_of(path):
+        (made,) = step.process(frame)
+        found.append((made.width, made.height))
+        np.testing.assert_array_equal(luma(made), luma_of(frame))
+    assert found == [size for size in sizes for _ in range(4)]
+    step.cancel()
+    with pytest.raises(ClosedError, match="cancelled"):
+        list(step.process(frame))
 
 
 def test_kernels_of_a_chain_leave_pictures_on_the_device(clip, both):
