@@ -15,12 +15,13 @@ from bridges.backends.ffmpeg_properties import copy_properties
 from bridges.backends.host_array import array_over
 from bridges.backends.layout import plane_layout
 from bridges.edges.cuda_to_ffmpeg import CUDA_FORMATS, give_to_ffmpeg
+from bridges.errors import DeviceError, DeviceNotFoundError, FormatError, KernelError
 from bridges.formats import PIXEL_FORMATS
 from bridges.frame import Frame
 from bridges.kernels import get, parse_call
 from bridges.mapper import MemoryMapper, create_mapper
 from bridges.tensor import AccessMode
-from transcode.cuda_lumas import CUDALumas
+from transcode.cuda_luma import CUDALumaMaker
 from transcode.filters import GraphStep
 from transcode.fit import even_size
 from transcode.hardware import nbytes_of, surface_formats
@@ -151,27 +152,31 @@ class CUDASurfaces(Surfaces):
                 self._fill(plane, constant_plane(info.format, index, layouts[index]))
         return picture
 
-    def lumas(
+    def luma_maker(
         self,
         kernel: Kernel,
         parameters: Mapping[str, Any],
         frame: VideoFrame,
         made: FrameInfo,
         count: CommandCount,
-    ) -> CUDALumas:
-        """Return what carries lumas ahead of anybody's asking; see `Surfaces.lumas`."""
-        with self._mapped(frame, AccessMode.READ) as seen:
-            return CUDALumas(
-                kernel,
-                parameters,
-                frame,
-                seen=seen,
-                made=made,
-                ffmpeg=self._ffmpeg,
-                device=self._gpu,
-                count=count,
-                on_surface=self._count,
-            )
+    ) -> CUDALumaMaker | None:
+        """Return what has the GPU carry lumas by itself; see `Surfaces.luma_maker`."""
+        try:
+            with self._mapped(frame, AccessMode.READ) as seen:
+                return CUDALumaMaker(
+                    kernel,
+                    parameters,
+                    frame,
+                    seen=seen,
+                    made=made,
+                    ffmpeg=self._ffmpeg,
+                    device=self._gpu,
+                    count=count,
+                    on_surface=self._count,
+                )
+        except (DeviceError, DeviceNotFoundError, FormatError, KernelError) as error:
+            self._notices.add(f"each picture goes through a session, which is slower: {error}")
+            return None
 
     def _fill(self, plane: BufferRef, constant: Tensor) -> None:
         """Write a plane that says nothing, which is one number again and again."""

@@ -28,7 +28,7 @@ from transcode.colour import gray_carrier
 from transcode.filters import GraphStep
 from transcode.hardware import is_surface, nbytes_of, pix_fmt_of
 from transcode.notices import Notices
-from transcode.surfaces import Lumas, Surfaces
+from transcode.surfaces import LumaMaker, Surfaces
 from xma_plugins.builtin.kernel_filter import INTO_LUMA
 from xma_plugins.builtin.libav_frame import from_av, to_av
 from xma_plugins.device import Device
@@ -108,7 +108,7 @@ class KernelStep:
         self._carrier: FrameInfo | None = None
         self._sessions: list[FilterSession] = []
         self._makes_luma = False
-        self._lumas: Lumas | None = None
+        self._luma_maker: LumaMaker | None = None
         self._converter: GraphStep | None = None
         self._rest: KernelStep | None = None
         self._cancelled = False
@@ -121,7 +121,7 @@ class KernelStep:
         """Run the kernels on a frame; nothing is left to flush at None."""
         for readable in self._readable(frame):
             started = time.perf_counter()
-            result = self._repeated(readable)
+            result = self._past_session(readable)
             if result is None:
                 result = self._run(readable)
             self._seconds += time.perf_counter() - started
@@ -153,12 +153,12 @@ class KernelStep:
             self._fetched += nbytes_of(frame)
         yield from self._converter.process(frame)
 
-    def _repeated(self, frame: VideoFrame) -> VideoFrame | None:
-        """Return the luma that a kernel makes of a surface like the one before; None of others."""
-        if self._lumas is None:
+    def _past_session(self, frame: VideoFrame) -> VideoFrame | None:
+        """Return what the kernel makes of a surface without its session, where that can be."""
+        if self._luma_maker is None:
             return None
         self._check_cancelled()
-        result = self._lumas.make(frame)
+        result = self._luma_maker.make(frame)
         return None if result is None else self._tagged(result, frame)
 
     def _check_cancelled(self) -> None:
@@ -191,20 +191,20 @@ class KernelStep:
             return self._tagged(result, frame)
 
     def _prepare(self, frame: VideoFrame) -> None:
-        """Have surfaces like one done without the session, where that can be."""
-        self._forget_lumas()
+        """Have further surfaces of a form go past the session, where that can be."""
+        self._forget_luma_maker()
         assert self._surfaces is not None  # As in `_source`.
         (session,), (kernel, _) = self._sessions, self._calls[0]
         counts = self._device.scheduler.counts
         count = next(each for each in counts if each.session == session.name)
         made = self._infos[-1]
-        self._lumas = self._surfaces.lumas(kernel, self._values[0], frame, made, count)
-        self._makes_luma = self._lumas is not None
+        self._luma_maker = self._surfaces.luma_maker(kernel, self._values[0], frame, made, count)
+        self._makes_luma = self._luma_maker is not None
 
-    def _forget_lumas(self) -> None:
-        if self._lumas is not None:
-            self._lumas.close()
-            self._lumas = None
+    def _forget_luma_maker(self) -> None:
+        maker, self._luma_maker = self._luma_maker, None
+        if maker is not None:
+            maker.close()
 
     def _source(self, frame: VideoFrame) -> XmaFrame:
         if not is_surface(frame):
@@ -246,7 +246,7 @@ class KernelStep:
 
     def _open(self, info: FrameInfo) -> None:
         """Have sessions for frames of a form; those that see no change go on."""
-        self._forget_lumas()
+        self._forget_luma_maker()
         old = list(zip(self._infos, self._infos[1:], self._sessions, strict=False))
         self._form, self._infos, self._values, self._sessions = info, [info], [], []
         try:
@@ -277,8 +277,8 @@ class KernelStep:
         self._carrier = self._carried(self._infos[-1]) if is_luma else None
         is_alone = len(self._calls) == 1 and self._rest is None and not self._writes_surfaces
         kernel, made = self._calls[0][0], self._infos[-1]
-        leaves_chroma = is_luma and kernel.written(made) == (0,)
-        self._makes_luma = is_alone and leaves_chroma and not kernel.takes_previous
+        writes_luma = kernel.written(made) == (0,) and made.format.planes[0].channels == "Y"
+        self._makes_luma = is_alone and is_luma and writes_luma and not kernel.takes_previous
 
     def _carried(self, made: FrameInfo) -> FrameInfo | None:
         """Return in what the encoder takes a gray picture that was luma before its last kernel."""
@@ -427,13 +427,13 @@ class KernelStep:
 
     def close(self) -> None:
         """Destroy the sessions; may be repeated."""
-        self._forget_lumas()
-        _close(self._sessions)
-        self._sessions = []
-        if self._converter is not None:
-            self._converter.close()
-        if self._rest is not None:
-            self._rest.close()
+        sessions, self._sessions = self._sessions, []
+        with contextlib.ExitStack() as stack:  # One that fails does not keep the others open.
+            for part in (self._rest, self._converter):
+                if part is not None:
+                    stack.callback(part.close)
+            stack.callback(_close, sessions)
+            self._forget_luma_maker()
 
 
 def _port(info: FrameInfo) -> Port:

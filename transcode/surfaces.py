@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from xma_plugins.device import Device
     from xma_plugins.load import CommandCount
 
-__all__ = ["Fitting", "Form", "Lumas", "Surfaces"]
+__all__ = ["Fitting", "Form", "LumaMaker", "Surfaces"]
 
 Form = tuple[int, int, str]
 """Width, height and pixel format in memory."""
@@ -65,19 +65,19 @@ class Fitting:
     fetches: bool = False
 
 
-class Lumas(Closable):
-    """A kernel on surfaces of one form, which makes pictures whose luma alone says something."""
+class LumaMaker(Closable):
+    """Runs one kernel on surfaces of one form; only the luma of its results says something."""
 
     @abstractmethod
     def make(self, frame: VideoFrame) -> VideoFrame | None:
         """Return what the kernel makes of a surface, in the host's memory; None of another form.
 
-        The result has its time and its tags.
+        It has the surface's time and tags.
 
         Raises
         ------
         DeviceError
-            The device refused, or has too little memory.
+            The device refused, or there is too little memory.
         """
 
 
@@ -185,33 +185,29 @@ class Surfaces(Closable):
             chroma of no colour.
         """
 
-    def lumas(
+    def luma_maker(
         self,
         kernel: Kernel,
         parameters: Mapping[str, Any],
         frame: VideoFrame,
         made: FrameInfo,
         count: CommandCount,
-    ) -> Lumas | None:
-        """Return what does with surfaces like one what its kernel's session does with each.
+    ) -> LumaMaker | None:
+        """Return what runs a kernel on further surfaces of a form without its session.
 
-        None: the session is all there is.
+        None: the session does it.
 
         Parameters
         ----------
         kernel, parameters : Kernel, mapping
-            It writes the first plane of its result alone.
+            Of its result it writes the luma alone.
         frame : av.VideoFrame
-            A surface.
+            A surface of that form.
         made : FrameInfo
             What the kernel makes of it.
         count : CommandCount
-            Of the session, which gives no more commands meanwhile.
-
-        Raises
-        ------
-        DeviceError, DeviceNotFoundError, KernelError
-            It cannot be prepared.
+            Of the session, which gives no more commands meanwhile. Each picture is counted as one;
+            that it is carried to the host is part of it.
         """
         return None
 

@@ -152,11 +152,13 @@ class Landings(Closable):
 
         May be repeated.
         """
-        if not self._context.closed:
-            self._context.wait()
-        self._lent.clear()
-        self._staging = None
-        self._pool.close()
+        try:
+            if not self._context.closed:
+                self._context.wait()
+        finally:
+            self._lent.clear()
+            self._staging = None
+            self._pool.close()
 
 
 def _carrier(context: CUDAContext) -> Any:

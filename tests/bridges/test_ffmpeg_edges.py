@@ -19,6 +19,7 @@ from bridges import AccessMode, Colour, ColourRange, Frame, FrameInfo, Matrix, c
 from bridges.backends.cpu import CPUContext
 from bridges.backends.ffmpeg import FFmpegContext, frame_info
 from bridges.backends.ffmpeg_properties import (
+    buffer_references,
     copy_properties,
     field_order,
     is_writable,
@@ -28,6 +29,7 @@ from bridges.backends.ffmpeg_properties import (
 from bridges.edges.cpu_to_ffmpeg import give_to_ffmpeg, held_planes
 from bridges.errors import ClosedError, FormatError
 from bridges.formats import PIXEL_FORMATS, pixel_format
+from bridges.native.libavutil import frame_pointer, library
 from bridges.tensor import MemoryType, TensorInfo
 from tests.helpers.process import open_files, resident_bytes
 from tests.helpers.threads import run_together
@@ -553,3 +555,15 @@ assert FFmpegContext().wrap(VideoFrame(64, 36, "rgb24")).info.width == 64
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "2"
+
+
+def test_who_holds_the_memory_of_a_frame_is_counted():
+    frame = VideoFrame(64, 32, "yuv420p")
+    assert buffer_references(frame) == 1
+    others = [VideoFrame() for _ in range(3)]
+    for other in others:
+        assert library().av_frame_ref(frame_pointer(other), frame_pointer(frame)) == 0
+    assert buffer_references(frame) == buffer_references(others[0]) == 4
+    del other
+    others.clear()
+    assert buffer_references(frame) == 1

@@ -17,7 +17,7 @@ from bridges.backends.dma import open_descriptors
 from bridges.backends.ffmpeg import FFmpegContext
 from bridges.backends.ffmpeg_properties import sample_aspect_ratio, set_sample_aspect_ratio
 from bridges.backends.probe import probe_all
-from bridges.errors import ClosedError
+from bridges.errors import ClosedError, DeviceError
 from bridges.formats import pixel_format
 from bridges.frame import FrameInfo
 from tests.helpers.require import require
@@ -125,39 +125,83 @@ def test_of_a_gray_picture_luma_alone_is_fetched(clip, both):
     assert report.bytes_copied == report.frames * span(322, 242)
 
 
+@pytest.fixture
+def makers(monkeypatch):
+    """Return the list of what makes lumas without sessions, each with how many it made."""
+    from transcode.cuda_luma import CUDALumaMaker
+
+    class Counting(CUDALumaMaker):
+        made = 0
+
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            makers.append(self)
+
+        def make(self, frame):
+            picture = super().make(frame)
+            self.made += picture is not None
+            return picture
+
+    makers = []
+    monkeypatch.setattr("transcode.cuda_surfaces.CUDALumaMaker", Counting)
+    return makers
+
+
 @pytest.mark.parametrize(
-    ("name", "video"),
+    ("name", "size", "video"),
     [
-        ("h264", VideoOptions(codec="libx264", options={"qp": "0"})),
-        ("hevc", LOSSLESS),
-        ("hevc of 10 bits", LOSSLESS),
-        ("vp9", LOSSLESS),
+        ("h264", (322, 242), VideoOptions(codec="libx264", options={"qp": "0"})),
+        ("hevc", (322, 242), LOSSLESS),
+        ("hevc of 10 bits", (322, 242), LOSSLESS),
+        ("vp9", (321, 242), LOSSLESS),
     ],
 )
-def test_lumas_that_the_gpu_carries_are_those_of_sessions(clip, tmp_path, monkeypatch, name, video):
-    from transcode.cuda_lumas import CUDALumas
+def test_lumas_that_the_gpu_carries_are_those_of_sessions(
+    clip, tmp_path, monkeypatch, makers, name, size, video
+):
     from transcode.cuda_surfaces import CUDASurfaces
 
     def run(path):
-        size = (321, 242) if name == "vp9" else (322, 242)
         options = {"filters": GRAY, "video": video, "verify": "full"}
         return transcode.run(clip(name, size), path, device="cuda", **options)
 
-    made = []
-    make = CUDALumas.make
-    monkeypatch.setattr(CUDALumas, "make", lambda *given: made.append(1) or make(*given))
     mine = run(tmp_path / "mine.mkv")
-    assert len(made) == len(TIMES) - 1
-    monkeypatch.setattr(CUDASurfaces, "lumas", lambda *_: None)
+    assert [maker.made for maker in makers] == [len(TIMES) - 1]
+    monkeypatch.setattr(CUDASurfaces, "luma_maker", lambda *_: None)
     theirs = run(tmp_path / "theirs.mkv")
-    assert len(made) == len(TIMES) - 1
+    assert len(makers) == 1
     same(tmp_path / "mine.mkv", tmp_path / "theirs.mkv")
     assert mine.bytes_copied == theirs.bytes_copied
     assert (mine.route, mine.notices) == (theirs.route, theirs.notices)
     for report in (mine, theirs):
         (load,) = report.loads
         assert load.commands == report.frames == len(TIMES)
-        assert load.seconds_busy > 0
+        assert load.mean_queue_length == 1
+        assert 0 < load.seconds_busy < report.elapsed_seconds
+
+
+def test_where_no_luma_can_be_carried_sessions_go_on_and_say_so(clip, both, monkeypatch, makers):
+    def refuse(*_):
+        raise DeviceError("no memory")
+
+    monkeypatch.setattr("transcode.cuda_luma.Landings", refuse)
+    report, mine, theirs = both(clip("h264"), filters=GRAY)
+    same(mine, theirs)
+    assert not makers
+    assert report.notices[-1].endswith("goes through a session, which is slower: no memory")
+
+
+def test_a_gpu_that_fails_half_way_ends_the_run(clip, tmp_path, monkeypatch, makers):
+    from transcode.cuda_luma import CUDALumaMaker
+
+    def fail(*_):
+        raise DeviceError("the GPU fell off the bus")
+
+    monkeypatch.setattr(CUDALumaMaker, "_start", fail)
+    with pytest.raises(DeviceError, match="fell off the bus"):
+        transcode.run(clip("h264"), tmp_path / "out.mkv", device="cuda", filters=GRAY)
+    assert len(makers) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
@@ -214,31 +258,51 @@ def luma_of(surface):
     return surface.reformat(format="nv12").to_ndarray()[: surface.height]
 
 
-def test_lumas_that_somebody_holds_are_not_written_again(clip, gray_step):
+def test_lumas_that_somebody_holds_are_not_written_again(clip, gray_step, makers):
     step, surfaces_of = gray_step
     held, expected = [], []
     for frame in surfaces_of(clip("h264")):
         held += step.process(frame)
         expected.append(luma_of(frame))
     assert len({made.planes[0].buffer_ptr for made in held}) == len(TIMES)
+    assert [maker.made for maker in makers] == [len(TIMES) - 1]
     step.close()
     for made, samples in zip(held, expected, strict=True):
         np.testing.assert_array_equal(luma(made), samples)
     assert any((one != other).any() for one, other in itertools.pairwise(expected))
 
 
-def test_the_memory_of_lumas_is_used_again(clip, gray_step):
+def test_the_memory_of_lumas_is_used_again(clip, gray_step, makers):
     step, surfaces_of = gray_step
     places = [
         made.planes[0].buffer_ptr
         for frame in surfaces_of(clip("h264"))
         for made in step.process(frame)
     ]
+    assert [maker.made for maker in makers] == [len(TIMES) - 1]
     assert len(places) == len(TIMES)
     assert len(set(places[1:])) <= 2
 
 
-def test_lumas_have_the_time_and_the_tags_of_their_surface(clip, gray_step):
+def test_of_many_lumas_that_were_held_few_are_kept(clip, gray_step, makers):
+    from bridges.edges.cpu_to_ffmpeg import held_planes
+
+    step, surfaces_of = gray_step
+    before, held = held_planes(), []
+    for number, frame in enumerate(surfaces_of(clip("h264"))):
+        if number < 15:
+            held += step.process(frame)
+            assert held_planes() - before == 3 * len(held)
+        else:
+            held.clear()
+            list(step.process(frame))
+    assert held_planes() - before == 3 * 8
+    step.close()
+    assert held_planes() == before
+    assert [maker.made for maker in makers] == [len(TIMES) - 1]
+
+
+def test_lumas_have_the_time_and_the_tags_of_their_surface(clip, gray_step, makers):
     step, surfaces_of = gray_step
     found = []
     for number, frame in enumerate(surfaces_of(clip("h264"))):
@@ -252,9 +316,10 @@ def test_lumas_have_the_time_and_the_tags_of_their_surface(clip, gray_step):
     frame.pts = None
     (made,) = step.process(frame)
     assert made.pts is None
+    assert [maker.made for maker in makers] == [len(TIMES)]
 
 
-def test_lumas_of_a_size_that_changes(tmp_path, gray_step):
+def test_lumas_of_a_size_that_changes(tmp_path, gray_step, makers):
     step, surfaces_of = gray_step
     large, small = (322, 242), (160, 128)
     sizes = [large, small, large]
@@ -279,6 +344,7 @@ def test_lumas_of_a_size_that_changes(tmp_path, gray_step):
         found.append((made.width, made.height))
         np.testing.assert_array_equal(luma(made), luma_of(frame))
     assert found == [size for size in sizes for _ in range(4)]
+    assert [maker.made for maker in makers] == [3, 3, 3]
     step.cancel()
     with pytest.raises(ClosedError, match="cancelled"):
         list(step.process(frame))

@@ -23,7 +23,7 @@ from bridges.errors import DeviceError
 from bridges.frame import Frame, FrameInfo
 from bridges.kernels.cuda_landing import Landings
 from bridges.tensor import TensorInfo
-from transcode.surfaces import Lumas
+from transcode.surfaces import LumaMaker
 from xma_plugins.builtin.libav_frame import new_reference
 from xma_plugins.frame_pool import constant_plane
 from xma_plugins.frames import padded_planes
@@ -41,18 +41,22 @@ if TYPE_CHECKING:
     from xma_plugins.device import Device
     from xma_plugins.load import CommandCount
 
-__all__ = ["CUDALumas"]
+__all__ = ["CUDALumaMaker"]
 
 
-class CUDALumas(Lumas):
-    """Runs one kernel on surfaces of one GPU and one form; see `Lumas`.
+_SPARE = 8
+"""Pictures that wait for the next surfaces; of an encoder that copies there are five in all."""
 
-    One thread at a time uses it. What it gave stays good when it is closed.
+
+class CUDALumaMaker(LumaMaker):
+    """Runs one kernel on surfaces of one GPU and one form; see `LumaMaker`.
+
+    One thread at a time uses it. What it made stays good when it is closed.
 
     Parameters
     ----------
     kernel : Kernel
-        It writes the first plane of its result alone.
+        Of its result it writes the luma alone.
     parameters : mapping
         Its parameters.
     frame : av.VideoFrame
@@ -72,7 +76,7 @@ class CUDALumas(Lumas):
 
     Raises
     ------
-    DeviceError, DeviceNotFoundError, KernelError
+    DeviceError, DeviceNotFoundError, FormatError, KernelError
         As of `Landings` and `CUDARuntime.prepare`.
     """
 
@@ -93,7 +97,8 @@ class CUDALumas(Lumas):
         self._stream = ffmpeg.cuda[1] or LEGACY_STREAM
         self._joins = self._stream != self._context.stream_handle
         self._form, self._made = frame_place(frame)[1], made
-        self._transfers, self._count, self._on_surface = device.transfers, count, on_surface
+        self._transfers, self._commands = device.transfers, count
+        self._on_surface = on_surface
         self._luma, *rest = padded_planes(made)
         self._constant = [
             constant_plane(made.format, index, layout) for index, layout in enumerate(rest, 1)
@@ -114,27 +119,21 @@ class CUDALumas(Lumas):
         self._target = self._landings.source, *(0 for _ in rest)
 
     def make(self, frame: VideoFrame) -> VideoFrame | None:
-        """Return what the kernel makes of a surface; see `Lumas.make`."""
+        """Return what the kernel makes of a surface; see `LumaMaker.make`."""
         addresses, form = frame_place(frame)
         if form != self._form:
             return None
         self._on_surface(frame)
         model, address = self._free_picture()
         started = time.perf_counter()
-        mark = self._start(addresses, address)
-        # Meanwhile the GPU is at work.
-        picture = new_reference(model, frame.pts, frame.time_base)
-        copy_properties(frame, picture)
-        made = self._made
-        set_info(
-            picture,
-            FrameInfo(
-                made.format, made.width, made.height, made.colour, frame.pts, frame.time_base
-            ),
-        )
-        self._landings.wait(mark)
-        self._count.give()
-        self._count.end(time.perf_counter() - started)
+        self._commands.give()
+        try:
+            mark = self._start(addresses, address)
+            # Meanwhile the GPU is at work.
+            picture = self._described(model, frame)
+            self._landings.wait(mark)
+        finally:
+            self._commands.end(time.perf_counter() - started)
         self._transfers.add(to_host=self._luma.span)
         return picture
 
@@ -148,16 +147,28 @@ class CUDALumas(Lumas):
             context.join(theirs, ours)
         return self._landings.carry(address)
 
+    def _described(self, model: VideoFrame, frame: VideoFrame) -> VideoFrame:
+        """Return another reference to a picture, with the time and the tags of a surface."""
+        made, pts, time_base = self._made, frame.pts, frame.time_base
+        picture = new_reference(model, pts, time_base)
+        copy_properties(frame, picture)
+        info = FrameInfo(made.format, made.width, made.height, made.colour, pts, time_base)
+        set_info(picture, info)
+        return picture
+
     def _free_picture(self) -> tuple[VideoFrame, int]:
         """Return a picture whose luma nobody reads any more; a new one where all are read."""
-        for known in self._pictures:
-            if buffer_references(known[0]) == 1:
-                return known
+        free = [known for known in self._pictures if buffer_references(known[0]) == 1]
+        for known in free[_SPARE:]:
+            self._pictures.remove(known)
+        return free[0] if free else self._new_picture()
+
+    def _new_picture(self) -> tuple[VideoFrame, int]:
         place = self._landings.take()
         if place is None:
             raise DeviceError(
-                f"{self._context.name}: too little of the host's memory can be locked for "
-                f"{len(self._pictures) + 1} pictures of {self._luma.span} bytes; raise the limit"
+                f"{self._context.name} cannot lock {self._luma.span} bytes of the host's memory "
+                f"for a picture, beside {len(self._pictures)} in use; free some memory"
             )
         address, block = place
         luma = CPUContext().wrap(array_over(block, self._luma))
@@ -168,5 +179,7 @@ class CUDALumas(Lumas):
 
     def close(self) -> None:
         """Wait for the GPU, and let go of its memory and of pictures that nobody reads."""
-        self._landings.close()
-        self._pictures.clear()
+        try:
+            self._landings.close()
+        finally:
+            self._pictures.clear()
