@@ -491,6 +491,8 @@ class Bench:
         for _ in range(self.asked.rounds):
             whole.append(worker("transcode", path, "cuda"))
             alone.append(worker("encoder", path))
+            told = f"{whole[-1]['fps']:.1f} fps, then {alone[-1]['fps']:.1f} alone"
+            print(f"transcode: {told}", flush=True)
         beside = [(one["fps"] + other["fps"]) / 2 for one, other in itertools.pairwise(alone)]
         ratios = [mine["fps"] / its for mine, its in zip(whole, beside, strict=True)]
         found = {"ratio": median(ratios), "ratios": [round(ratio, 3) for ratio in ratios]}
