@@ -19,6 +19,7 @@ from bridges import AccessMode, create_mapper
 from bridges.backends.cpu import CPUContext
 from bridges.backends.dma import open_descriptors
 from bridges.backends.ffmpeg_properties import set_info
+from bridges.errors import ClosedError, DeviceError
 from bridges.frame import Colour, ColourRange, Matrix
 from bridges.kernels import parse_call
 from tests.bridges.vaapi_frames import INFO, Pool, pretended_vaapi, samples, write
@@ -32,6 +33,7 @@ from transcode.hardware import nbytes_of
 from transcode.kernel_step import KernelStep
 from transcode.notices import Notices
 from transcode.surface_fit import SurfaceFitStep
+from transcode.surfaces import LumaMaker
 from transcode.va_surfaces import VASurfaces
 from xma_plugins.builtin.libav_frame import from_av, origin
 from xma_plugins.device import Device
@@ -319,6 +321,68 @@ class TestKernels:
             assert step.bytes_copied == surfaces.bytes_copied == 0
             assert step.route.endswith("DMA > VAAPI > FFmpeg")
             step.close()
+        assert device.buffers == ()
+
+    def test_gray_for_an_encoder_in_software(self, start, device):
+        engine = start(NO_DERIVE="1")
+        with engine.surfaces(device) as surfaces:
+            codec = find_encoder("libx264", "video")
+            step = self.step(engine, surfaces, device, "rgb_to_grayscale", codec)
+            for index in (0, 1, 0):
+                (made,) = step.process(engine.frame(index, pts=index))
+                assert (made.format.name, made.pts) == ("yuv420p", index)
+                with from_av(made) as picture:
+                    luma, *rest = planes(picture)
+                np.testing.assert_array_equal(luma, samples(index)[0])
+                assert all((plane == 128).all() for plane in rest)
+            step.close()
+        assert device.buffers == ()
+
+    def test_what_makes_lumas_gets_the_surfaces_after_the_first(self, start, device, monkeypatch):
+        """By a stand-in: what really makes lumas without a session runs on NVIDIA's GPUs alone."""
+        engine = start(NO_DERIVE="1")
+        makers = []
+
+        class Maker(LumaMaker):
+            closed = 0
+
+            def __init__(self, kernel, parameters, frame, made, count):
+                makers.append(self)
+                self.given = kernel.name, dict(parameters), made.format.name, count.commands
+
+            def make(self, frame):
+                if frame.pts == 2:
+                    return None
+                picture = VideoFrame(made.width, made.height, "yuv420p")
+                picture.pts, picture.time_base = 100 + frame.pts, frame.time_base
+                return picture
+
+            def close(self):
+                self.closed += 1
+                raise DeviceError("the device is gone")
+
+        with engine.surfaces(device) as surfaces:
+            monkeypatch.setattr(surfaces, "luma_maker", Maker)
+            codec = find_encoder("libx264", "video")
+            step = self.step(engine, surfaces, device, "rgb_to_grayscale", codec)
+            (made,) = step.process(engine.frame(0, pts=0))
+            with from_av(made) as picture:
+                np.testing.assert_array_equal(planes(picture)[0], samples(0)[0])
+            assert [maker.given for maker in makers] == [("rgb_to_grayscale", {}, "yuv420p", 1)]
+            (made,) = step.process(engine.frame(1, pts=1))
+            assert made.pts == 101
+            with pytest.raises(DeviceError, match="gone"):  # Another form: it is let go of.
+                list(step.process(engine.frame(0, pts=2)))
+            (made,) = step.process(engine.frame(0, pts=2))
+            assert made.pts == 2
+            assert len(makers) == 2
+            step.cancel()
+            with pytest.raises(ClosedError, match="cancelled"):
+                list(step.process(engine.frame(1, pts=3)))
+            with pytest.raises(DeviceError, match="gone"):
+                step.close()
+            step.close()
+            assert [maker.closed for maker in makers] == [1, 1]
         assert device.buffers == ()
 
 
