@@ -70,7 +70,8 @@ class Report:
         Bytes of those that were carried between one kernel and the next: 0, unless they ran on
         different devices.
     loads : tuple of CommandLoad
-        How busy each kernel's session kept the device, the busiest first.
+        How busy each kernel's session kept the device, the busiest first. Where a CUDA device
+        carries gray pictures to the host by itself, their way is in it.
     kernel_ms : float or None
         Mean time of one frame in all kernels, in milliseconds.
     stage_seconds : dict of str to float
