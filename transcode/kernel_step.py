@@ -120,6 +120,8 @@ class KernelStep:
     def process(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
         """Run the kernels on a frame; nothing is left to flush at None."""
         for readable in self._readable(frame):
+            if self._cancelled:
+                raise ClosedError("the kernels were cancelled, and take no more frames")
             started = time.perf_counter()
             result = self._past_session(readable)
             if result is None:
@@ -157,16 +159,10 @@ class KernelStep:
         """Return what the kernel makes of a surface without its session, where that can be."""
         if self._luma_maker is None:
             return None
-        self._check_cancelled()
         result = self._luma_maker.make(frame)
         return None if result is None else self._tagged(result, frame)
 
-    def _check_cancelled(self) -> None:
-        if self._cancelled:
-            raise ClosedError("the kernels were cancelled, and take no more frames")
-
     def _run(self, frame: VideoFrame) -> VideoFrame:
-        self._check_cancelled()
         with self._source(frame) as source:
             assert source.info is not None  # Kernels read formats of `bridges.formats` alone.
             if source.info != self._form:
